@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.command_line import Run
     from tests.conftest import Job, Listen, Request, Server
 
+FIELDS = ("job_id", "status", "progress", "elapsed_time", "error_message", "error_code")
+
 
 class TestRun:
     def test_run_is_the_default_and_shows_each_change(self, run: Run, server: Server, job: Job) -> None:
@@ -69,9 +71,10 @@ class TestRun:
         status, out, err = run("run", *QUICK, "--jobs", "2", "--json")
         assert (status, len(err)) == (1, 1)
         changes = [json.loads(line) for line in out]
-        assert [change["state"] for change in changes if change["id"] == "j2"] == ["pending", "error"]
-        assert changes[-1].keys() == {"id", "state", "progress", "elapsed", "error", "error_code", "raw"}
-        assert changes[-1]["error"] == changes[-1]["raw"]["error_message"] == "the video has no sound"
+        assert [change["status"] for change in changes if change["job_id"] == "j2"] == ["pending", "error"]
+        assert changes[-1].keys() == {*FIELDS, "raw"}
+        assert {name: changes[-1]["raw"].get(name) for name in FIELDS} == {name: changes[-1][name] for name in FIELDS}
+        assert changes[-1]["error_message"] == "the video has no sound"
 
     def test_json_has_the_code_of_an_error(self, run: Run, server: Server, job: Job) -> None:
         server.says((202, {**job("error"), "error_code": "no-sound"}))
@@ -151,6 +154,32 @@ class TestSubcommands:
         assert (status, line.split()[:2]) == (0, ["a", "error"])
         status, _, [error] = run("list", "a", "x")
         assert (status, "the server lists no job x." in error) == (2, True)
+
+    def test_list_shows_only_so_many_jobs_of_a_status(self, run: Run, server: Server, job: Job) -> None:
+        jobs = [job(job_id="d"), job("error", "c"), job("completed", "b"), job("error", "a")]
+        page, second = {"jobs": jobs, "next": "a"}, {"jobs": [job("error", "0")], "next": None}
+        for options, shown in (
+            (["--limit", "1"], ["d"]),
+            (["--limit", "2", "--status", "error"], ["c", "a"]),
+            (["--status", "completed", "--status", "pending", "--limit", "2"], ["d", "b"]),
+            (["--status", "error", "d", "a"], ["a"]),
+        ):
+            server.requests.clear()
+            server.says((200, page))
+            status, out, err = run("list", *options)
+            assert (status, [line.split()[0] for line in out], err) == (0, shown, [])
+            assert len(server.requests) == 1
+        server.says((200, page), (200, second))
+        assert [line.split()[0] for line in run("list", "--status", "error")[1]] == ["c", "a", "0"]
+        assert run("list", "--limit", "0")[0] == run("list", "--status", "ended")[0] == 2
+
+    def test_help_of_a_subcommand_has_its_own_flags_only(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for words in (["wait"], ["sandbox", "finish"], []):
+            with pytest.raises(SystemExit):
+                main([*words, "--help"])
+            shown = capsys.readouterr().out
+            assert ("--token-file" in shown, "see translation-client --help" in shown) == (not words, bool(words))
+            assert re.match(rf"usage: .*{''.join(f' {word}' for word in words)} \[options\] ", shown)
 
 
 class TestWaiting:

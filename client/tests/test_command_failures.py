@@ -103,7 +103,7 @@ class TestFailures:
         server.script = script
         status, out, err = run("--json", "--jobs", "2", *QUICK, "--log-file", "client.log")
         assert status == 0
-        assert [json.loads(line)["state"] for line in out] == ["completed"] * 2
+        assert [json.loads(line)["status"] for line in out] == ["completed"] * 2
         assert err == [
             f"translation-client: POST /start: the server answered 503; retry {retry} of 7 in 0.0 s" for retry in (1, 2)
         ]

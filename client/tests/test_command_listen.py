@@ -82,7 +82,7 @@ class TestListen:
         assert (genuine["verified"], genuine["new"], genuine["error"], genuine["path"]) == (True, True, None, "/")
         assert genuine["body"] == event()
         assert genuine["headers"]["webhook-id"] == "m1"
-        assert (genuine["status"]["id"], genuine["status"]["state"]) == ("j1", "error")
+        assert (genuine["status"]["job_id"], genuine["status"]["status"]) == ("j1", "error")
         assert (other["verified"], other["body"], other["status"]) == (False, "text", None)
         assert "webhook-id is missing" in other["error"]
 

@@ -220,10 +220,21 @@ class TestCommand:
         with sandbox.client() as client:
             ids = [client.start().id, client.start().id]
         for action in ("pause", "unpause"):
-            assert [job["job_id"] for job in json.loads(run("sandbox", action, *ids)[1].out)] == ids
-        output = run("sandbox", "finish", "--outcome", "error", "--message", "no speech", *ids)[1]
-        assert [job["error_message"] for job in json.loads(output.out)] == ["no speech"] * 2
+            output = run("sandbox", action, *ids)[1].out
+            assert output.splitlines() == [f"{job_id} {action}d: pending" for job_id in ids]
+        failing = ("sandbox", "finish", "--outcome", "error", "--message", "no speech")
+        assert run(*failing, ids[0])[1].out == f"{ids[0]} finished: error\n"
+        first, second = map(json.loads, run(*failing, "--json", *ids)[1].out.splitlines())
+        assert (first["error_message"], second["job_id"]) == ("no speech", ids[1])
         assert len(json.loads(run("sandbox", "requests")[1].out)) == 2
+
+    def test_jobs_before_an_unknown_one_are_shown_as_changed(self, sandbox, run):
+        with sandbox.client() as client:
+            job = client.start().id
+        code, output = run("sandbox", "finish", job, "unknown")
+        assert (code, output.out, "404" in output.err) == (2, f"{job} finished: completed\n", True)
+        assert run("sandbox", "pause", job)[1].out == f"{job} had already ended: completed\n"
+        assert run("sandbox", "finish", "--outcome", "error", job)[1].out == f"{job} had already ended: completed\n"
 
     def test_report_prints_the_card_of_the_server(self, sandbox, run):
         with sandbox.client() as client:

@@ -7,6 +7,7 @@ import argparse
 import gc
 import os
 import signal
+import sys
 
 from translation_server.version import __version__
 
@@ -16,6 +17,8 @@ FLAGS = {
     "--workers": "the number of server processes",
     "--database-url": "where jobs are stored: sqlite:///path/to/file or postgresql://user@host/name",
 }
+
+SHELLS = ("bash", "zsh", "fish")
 
 
 def main() -> None:
@@ -33,10 +36,16 @@ def main() -> None:
         "API_USERNAME and API_PASSWORD are required.",
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--completion", choices=SHELLS, help="print what a shell needs to complete this command")
     for flag, meaning in FLAGS.items():
         parser.add_argument(flag, help=meaning)
     dialect_command.add_to(parser)
     options = vars(parser.parse_args())
+    if shell := options.pop("completion"):
+        from translation_server.completion import completion
+
+        sys.stdout.write(completion(parser, shell))
+        return
     if run := options.pop("run", None):
         raise SystemExit(run(options.pop("names")))
     for setting, value in options.items():

@@ -98,7 +98,7 @@ def test_the_readme_has_every_exception():
 
 
 def test_every_documented_flag_exists():
-    subcommands = (help_of("translation_client", *words) for words in (["wait"], ["sandbox", "clock"]))
+    subcommands = (help_of("translation_client", *words) for words in (["wait"], ["list"], ["sandbox", "clock"]))
     there = help_of("translation_client") + "".join(subcommands) + help_of("translation_server")
     others = {
         "--no-proxy-headers",

@@ -1,13 +1,13 @@
 """The table of subcommands, and the parser that is built from it."""
 
-import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from translation_client import __version__
-from translation_client.cli import jobs, listening, report, sandbox
-from translation_client.cli.errors import UsageError
-from translation_client.cli.options import Handler, Options, Parser, add_common, add_ids, program
+from translation_client.cli import jobs, listening, listing, report, sandbox
+from translation_client.cli.errors import DONE, UsageError
+from translation_client.cli.options import Handler, Help, Options, Parser, add_common, add_ids, program
 from translation_client.cli.saving import check_output
 
 EPILOG = """
@@ -25,6 +25,11 @@ exit status:
   5    the server could not be reached, kept failing, or is another kind of server
   130  interrupted by Ctrl-C
 With several jobs, the exit status is the highest of all. SIGTERM and SIGHUP do what Ctrl-C does, with 143 and 129.
+"""
+
+SHARED = """
+The flags for the server, the credentials, the dialect and the output are the same for every command:
+see translation-client --help.
 """
 
 
@@ -59,7 +64,7 @@ COMMAND = Command(
         Command("start", "start a job and do not wait for it", jobs.START, (jobs.add_job,)),
         Command("status", "show the status of jobs; exit with 1 if one has failed", jobs.STATUS, (add_ids,)),
         Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, jobs.add_waited)),
-        Command("list", "list your jobs, newest first", jobs.list_jobs, (jobs.add_listed,)),
+        Command("list", "list your jobs, newest first", listing.list_jobs, (listing.add_listed,)),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
         Command("delete", "delete jobs, for a dialect that has a delete", jobs.DELETE, (add_ids,)),
         Command("listen", "show webhooks as they are delivered", listening.listen, (listening.add_listening,)),
@@ -96,6 +101,8 @@ COMMAND = Command(
 )
 """The command with all its subcommands."""
 
+SHELLS = ("bash", "zsh", "fish")
+
 
 def parse(argv: Sequence[str] | None) -> Options:
     """Reads the command line.
@@ -104,10 +111,9 @@ def parse(argv: Sequence[str] | None) -> Options:
         UsageError: The command line is unusable.
         SystemExit: The help or the version has been printed.
     """
-    parser = Parser(prog=program(), epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"translation-client {__version__}")
-    _configure(parser, COMMAND)
-    options = parser.parse_args(argv, Options())
+    options = make_parser(program()).parse_args(argv, Options())
+    if options.completion:
+        options.handler = complete
     if options.idempotency_key is not None and options.jobs > 1:
         raise UsageError("with one --idempotency-key, all --jobs would be the same job; give only one of the two")
     if options.handler is jobs.WAIT and bool(options.ids) == options.pending:
@@ -116,12 +122,40 @@ def parse(argv: Sequence[str] | None) -> Options:
     return options
 
 
-def _configure(parser: Parser, command: Command) -> None:
+def make_parser(name: str, *, repeats_shared: bool = False) -> Parser:
+    """Makes the parser of a command with this name.
+
+    Args:
+        name: The command's name.
+        repeats_shared: Whether the help of each subcommand repeats the flags that all of them share.
+    """
+    parser = Parser(prog=name, epilog=EPILOG, formatter_class=Help)
+    parser.add_argument("--version", action="version", version=f"translation-client {__version__}")
+    parser.add_argument("--completion", choices=SHELLS, help="print what a shell needs to complete this command")
+    _configure(parser, COMMAND, hides_shared=False, repeats_shared=repeats_shared)
+    return parser
+
+
+def complete(options: Options) -> int:
+    """Prints the completion for a shell; the library for it is imported only now."""
+    from translation_client.cli.completion import completion
+
+    sys.stdout.write(completion(str(options.completion)))
+    return DONE
+
+
+def _configure(parser: Parser, command: Command, *, hides_shared: bool, repeats_shared: bool) -> None:
     parser.description = f"{command.summary[0].upper()}{command.summary[1:]}."
     parser.set_defaults(handler=command.handler)
-    for add_arguments in (add_common, *command.arguments):
-        add_arguments(parser)
     if command.subcommands:
-        parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+        parsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
         for subcommand in command.subcommands:
-            _configure(parsers.add_parser(subcommand.name, help=subcommand.summary), subcommand)
+            _configure(
+                parsers.add_parser(subcommand.name, help=subcommand.summary, epilog=SHARED, formatter_class=Help),
+                subcommand,
+                hides_shared=not repeats_shared,
+                repeats_shared=repeats_shared,
+            )
+    for add_arguments in command.arguments:
+        add_arguments(parser)
+    add_common(parser, hidden=hides_shared)

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 
 from translation_client.cli.tracking import Tracker, number
 from translation_client.core.status import Status
@@ -27,11 +28,22 @@ def write_nothing(_: object) -> None:
     """Writes nothing."""
 
 
+def document_of(status: Status) -> dict[str, Any]:
+    """Returns a status under the names that the native API has for its parts, whichever dialect it was read from."""
+    return {
+        "job_id": status.id,
+        "status": status.state,
+        "progress": status.progress,
+        "elapsed_time": status.elapsed,
+        "error_message": status.error,
+        "error_code": status.error_code,
+    }
+
+
 def write_json(status: Status, *, stats: bool = False) -> None:
     """Writes a status as a line of JSON; with `stats`, it includes the cost of the wait, if that is known."""
-    names = ("id", "state", "progress", "elapsed", "error", "error_code", "raw")
-    document = {name: getattr(status, name) for name in names}
-    write_document(document | ({"cost": asdict(status.cost)} if stats and status.cost else {}), compact=True)
+    cost = {"cost": asdict(status.cost)} if stats and status.cost else {}
+    write_document(document_of(status) | {"raw": status.raw} | cost, compact=True)
 
 
 def laid_out(document: object, indent: int = 0, column: int = 0) -> str:

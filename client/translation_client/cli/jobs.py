@@ -33,9 +33,9 @@ from translation_client.cli.options import (
 )
 from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
-from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
+from translation_client.cli.tracking import Show, TrackedJob, Tracker
 from translation_client.client import LONG_POLL, AsyncClient
-from translation_client.core.errors import NotFound, TranslationError
+from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import ENOUGH, DurationEstimator, History
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.core.status import Status
@@ -76,7 +76,7 @@ def add_job(parser: Parser) -> None:
 
 def add_run(parser: Parser) -> None:
     """Adds the flags of new jobs that are awaited."""
-    parser.add_argument("--jobs", type=_count, metavar="N", help="run N jobs at once (default 1)")
+    parser.add_argument("--jobs", type=number_of_jobs, metavar="N", help="run N jobs at once (default 1)")
     parser.add_argument(
         "--webhook",
         action="store_true",
@@ -120,40 +120,6 @@ def add_waited(parser: Parser) -> None:
     parser.add_argument("--pending", action="store_true", help="wait for all your pending jobs instead")
 
 
-def add_listed(parser: Parser) -> None:
-    """Adds the jobs to list."""
-    parser.add_argument("ids", nargs="*", metavar="ID", help="list these jobs only")
-
-
-def list_jobs(options: Options) -> int:
-    """Prints the status of every job of this user, or of the given ones.
-
-    Raises:
-        TranslationError: The jobs could not be read.
-        UsageError: An option is unusable.
-    """
-    server, show, missing = login(options), _show(options), set(options.ids)
-
-    async def list_all() -> None:
-        async with _client(options, server, Tracker([], _warn(options))) as client:
-            has_jobs = False
-            async for status in client.list():
-                has_jobs = True
-                if not options.ids or status.id in missing:
-                    show(status)
-                missing.discard(status.id)
-                if options.ids and not missing:
-                    break
-        if not (has_jobs or options.ids) and is_plain(options) and sys.stdout.isatty():
-            write(summary([]))
-        if missing:
-            raise NotFound(f"the server lists no job {min(missing)}. Check the job's id and owner.")
-
-    with naming_flags():
-        asyncio.run(list_all())
-    return DONE
-
-
 def for_each_job(action: Action, *, waits: bool = False) -> Handler:
     """Makes a handler that takes an action for each job of the command line, for all at once.
 
@@ -166,14 +132,14 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
     def handler(options: Options) -> int:
         server = login(options)
         has_table = waits and is_plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        show = write_nothing if has_table or (options.quiet and waits) else _show(options)
+        show = write_nothing if has_table or (options.quiet and waits) else shown(options)
         jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
-        tracker = Tracker(jobs, _warn(options))
+        tracker = Tracker(jobs, warned(options))
         listed = server.dialect.listing is not None
         to_resume = partial(resume, options, listed=listed) if waits and command() else None
 
         async def act() -> None:
-            async with _client(options, server, tracker) as client, AsyncExitStack() as listening:
+            async with open_client(options, server, tracker) as client, AsyncExitStack() as listening:
                 if options.webhook:
                     options.receiver = listening.enter_context(_listener(options))
                 if options.pending:
@@ -333,7 +299,8 @@ def _typical_duration(options: Options, server: Login) -> float | None:
     return median(durations) if len(durations) >= ENOUGH else None
 
 
-def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
+def open_client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
+    """Makes the client that the options describe."""
     schedule = plan(options)
     try:
         return AsyncClient(
@@ -382,15 +349,18 @@ def _file(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(f"{path!r} cannot be read: {error}") from None
 
 
-def _show(options: Options) -> Show:
+def shown(options: Options) -> Show:
+    """Returns what shows a status."""
     return partial(write_json, stats=options.stats) if options.json else write_line
 
 
-def _warn(options: Options) -> Callable[[str], object]:
+def warned(options: Options) -> Callable[[str], object]:
+    """Returns what shows a warning."""
     return write_nothing if options.quiet or options.verbose else show_message
 
 
-def _count(text: str) -> int:
+def number_of_jobs(text: str) -> int:
+    """Reads a number of jobs from the command line."""
     with suppress(ValueError):
         if 1 <= (count := int(text)) <= MOST_JOBS:
             return count

@@ -2,11 +2,10 @@
 
 import json
 import logging
-from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any
 
-from translation_client.cli.display import write, write_document
+from translation_client.cli.display import document_of, write, write_document
 from translation_client.cli.errors import DONE, UsageError
 from translation_client.cli.log import log_and_show
 from translation_client.cli.login import read_secret
@@ -96,5 +95,4 @@ def _document(body: bytes) -> object:
 def _status(delivery: Received) -> dict[str, Any] | None:
     if delivery.event is None or delivery.event.status is None:
         return None
-    names = ("id", "state", "progress", "elapsed", "error", "error_code")
-    return {name: value for name, value in asdict(delivery.event.status).items() if name in names}
+    return document_of(delivery.event.status)

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -62,6 +62,7 @@ class Options(argparse.Namespace):
 
     handler: "Handler"
     receiver: Listener | None = None
+    completion: str | None = None
     ids: tuple[str, ...] = ()
 
     url: str | None = None
@@ -107,6 +108,8 @@ class Options(argparse.Namespace):
     frozen: bool | None = None
     outcome: str = "completed"
     message: str | None = None
+    limit: int | None = None
+    status: list[str] | None = None
     format: str | None = None
     fail_on: str = "never"
 
@@ -124,6 +127,7 @@ class Options(argparse.Namespace):
 
 
 Handler: TypeAlias = Callable[[Options], int]
+Group: TypeAlias = argparse._ArgumentGroup  # noqa: SLF001 - what add_argument_group returns has no public name
 
 
 class Parser(argparse.ArgumentParser):
@@ -135,6 +139,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
         raise UsageError(f"{message}; see {command() or program()} --help")
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help whose first line names the operands only; the flags follow."""
+
+    def add_usage(
+        self, usage: str | None, actions: Iterable[argparse.Action], groups: Iterable[Any], prefix: str | None = None
+    ) -> None:
+        """Adds the first line."""
+        self._prog += " [options]"
+        super().add_usage(usage, [action for action in actions if not action.option_strings], groups, prefix)
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -224,36 +239,35 @@ def naming_flags() -> Iterator[None]:
         raise UsageError(f"{RENAMED.get(argument, default)} {rest}".rstrip()) from None
 
 
-def add_common(parser: Parser) -> None:
-    """Adds the flags that every subcommand has."""
+def add_common(parser: Parser, *, hidden: bool) -> None:
+    """Adds the flags that every subcommand has; hidden, they work and the help does not repeat them."""
+
+    def add(group: Group, flag: str, meaning: str, **options: Any) -> None:  # noqa: ANN401 - the options of argparse
+        group.add_argument(flag, help=argparse.SUPPRESS if hidden else meaning, **options)
+
     server = parser.add_argument_group("server")
-    server.add_argument("--url", help=f"the server's address (default {DEFAULT_URL})")
-    server.add_argument("--username", metavar="NAME", help="the user")
-    server.add_argument("--password", help="visible to all users of this machine; prefer a file")
-    server.add_argument("--password-file", metavar="FILE", help="a file with the password")
-    server.add_argument(
-        "--dialect",
-        metavar="NAME|FILE",
-        help=f"the wire format: {', '.join(DIALECTS)}, or a TOML file that describes one (default {Options.dialect})",
-    )
-    server.add_argument(
+    add(server, "--url", f"the server's address (default {DEFAULT_URL})")
+    add(server, "--username", "the user", metavar="NAME")
+    add(server, "--password", "visible to all users of this machine; prefer a file")
+    add(server, "--password-file", "a file with the password", metavar="FILE")
+    dialects = f"{', '.join(DIALECTS)}, or a TOML file that describes one (default {Options.dialect})"
+    add(server, "--dialect", f"the wire format: {dialects}", metavar="NAME|FILE")
+    add(
+        server,
         "--parameter",
+        "a part of the dialect's paths, such as model=m1, or of the query: query.v=1; several times for several",
         action="append",
         type=assignment,
         metavar="NAME=VALUE",
-        help="a part of the dialect's paths, such as model=m1, or of the query: query.v=1; several times for several",
     )
-    server.add_argument("--token", help="for a dialect that takes a token; as visible as a password")
-    server.add_argument("--token-file", metavar="FILE", help="a file with the token")
+    add(server, "--token", "for a dialect that takes a token; as visible as a password")
+    add(server, "--token-file", "a file with the token", metavar="FILE")
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--json", action="store_true", help="one JSON object per change, with all that the server said as raw"
-    )
-    output.add_argument("--quiet", action="store_true", help="run and wait print only failures")
-    output.add_argument("--verbose", action="store_true", help="print the log on stderr")
-    output.add_argument(
-        "--log-file", metavar="FILE", help=f"append the log to this file; none: no log (default {Options.log_file})"
-    )
+    add(output, "--json", "one JSON object per change, with all that the server said as raw", action="store_true")
+    add(output, "--quiet", "run and wait print only failures", action="store_true")
+    add(output, "--verbose", "print the log on stderr", action="store_true")
+    log = f"append the log to this file; none: no log (default {Options.log_file})"
+    add(output, "--log-file", log, metavar="FILE")
 
 
 def add_ids(parser: Parser) -> None:

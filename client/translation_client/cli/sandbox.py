@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from translation_client.cli.display import laid_out, write_document
+from translation_client.cli.display import laid_out, write, write_document
 from translation_client.cli.errors import DONE, UsageError
 from translation_client.cli.login import login
 from translation_client.cli.options import SECONDS, Handler, Options, Parser, json_or_text, naming_flags
+from translation_client.core.status import State
 from translation_client.sandbox import Sandbox
 
 
@@ -32,9 +33,28 @@ def printing(action: Callable[[Sandbox, Options], object]) -> Handler:
     return handler
 
 
-def for_each_job(action: Callable[[Sandbox, Options, str], Mapping[str, Any]]) -> Handler:
-    """Makes a handler that takes an action for each job and prints the jobs."""
-    return printing(lambda sandbox, options: [action(sandbox, options, job_id).get("job") for job_id in options.ids])
+def for_each_job(done: str, action: Callable[[Sandbox, Options, str], Mapping[str, Any]], *, ends: bool) -> Handler:
+    """Makes a handler that takes an action for each job, and says so at once, since the next one may be refused.
+
+    Args:
+        done: What has been done to a job then.
+        action: Takes the action.
+        ends: Whether the action ends jobs. No action changes a job that has ended.
+    """
+
+    def handler(options: Options) -> int:
+        with open_sandbox(options) as sandbox:
+            for job_id in options.ids:
+                job = action(sandbox, options, job_id).get("job")
+                if options.json:
+                    write_document(job, compact=True)
+                else:
+                    status = job.get("status") if isinstance(job, dict) else None
+                    is_done = status == (options.outcome if ends else State.PENDING)
+                    write(f"{job_id} {done if is_done else 'had already ended'}: {status}")
+        return DONE
+
+    return handler
 
 
 def requests(options: Options) -> int:
@@ -96,7 +116,9 @@ SET = printing(lambda sandbox, options: sandbox.set(**_settings(options.settings
 SCENARIO = printing(lambda sandbox, options: sandbox.scenario(options.scenario))
 SCENARIOS = printing(lambda sandbox, _: sandbox.scenarios())
 CLOCK = printing(_clock)
-PAUSE = for_each_job(lambda sandbox, _, job_id: sandbox.pause(job_id))
-UNPAUSE = for_each_job(lambda sandbox, _, job_id: sandbox.unpause(job_id))
-FINISH = for_each_job(lambda sandbox, options, job_id: sandbox.finish(job_id, options.outcome, options.message))
+PAUSE = for_each_job("paused", lambda sandbox, _, job_id: sandbox.pause(job_id), ends=False)
+UNPAUSE = for_each_job("unpaused", lambda sandbox, _, job_id: sandbox.unpause(job_id), ends=False)
+FINISH = for_each_job(
+    "finished", lambda sandbox, options, job_id: sandbox.finish(job_id, options.outcome, options.message), ends=True
+)
 RESET = printing(lambda sandbox, _: sandbox.reset())

@@ -1,0 +1,30 @@
+"""The completion of the command by shells. Only `--completion` imports this module: it needs a library."""
+
+import argparse
+from collections.abc import Iterator
+
+import shtab
+
+from translation_client.cli.commands import make_parser
+from translation_client.core.builtin_dialects import DIALECTS
+from translation_client.dialect_files import shipped
+
+
+def completion(shell: str) -> str:
+    """Returns a script with which a shell completes the subcommands, flags, choices and files of the command."""
+    parser = make_parser("translation-client", repeats_shared=True)
+    for action in _actions(parser):
+        if action.dest == "dialect":
+            action.choices = (*DIALECTS, *shipped())
+        elif str(action.metavar).endswith(("FILE", "PATH")):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's own attribute
+    script: str = shtab.complete(parser, shell)
+    return script
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list; shtab reads this one
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for subparser in action.choices.values():
+                yield from _actions(subparser)
