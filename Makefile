@@ -12,6 +12,9 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loads
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
+# The tests start many programs. Each would compile all its modules at each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint coverage check generate bench sdks bad-days browser packages up lock
 
 help: ## show this
