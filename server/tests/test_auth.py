@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from tests.examples import basic, cheap_hash
-from translation_server.api.auth.authenticator import CACHED_PER_USER, OpenAuthenticator
+from translation_server.api.auth.authenticator import CACHED_PER_USER, MAX_LOGGED
 from translation_server.api.auth.credentials import read_basic, read_token, scheme
+from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.mounts import Mounts
 from translation_server.api.problems import Problem
 from translation_server.config.users import UsersError, one_user, read_users
@@ -103,11 +104,45 @@ async def test_wrong_passwords_are_not_cached(caller, hashes):
     assert hashes.total() == 3
 
 
+def logged(caplog, level):
+    """Returns what the server has logged at this level."""
+    ours = (record for record in caplog.records if record.name.startswith("translation_server"))
+    return [record.getMessage() for record in ours if record.levelname == level]
+
+
 async def test_lockouts_are_logged_once(caller, caplog):
     assert [await caller.status(basic("ann", f"wrong {n}")) for n in range(12)] == [401] * 10 + [429] * 2
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("translation_server")] == [
-        "192.0.2.1 sent wrong credentials 10 times and gets 429 for a minute"
+    assert logged(caplog, "WARNING") == [
+        "192.0.2.1 sent wrong credentials 10 times, the last ones for user 'ann', and gets 429 for a minute"
     ]
+
+
+async def test_a_locked_user_is_logged_with_the_last_address(caller, caplog):
+    for number in range(30):
+        assert await caller.status(basic("ann", f"wrong {number}"), address=f"192.0.2.{number}") == 401
+    assert logged(caplog, "WARNING") == [
+        "user 'ann' was sent 30 wrong passwords, the last one by 192.0.2.29: addresses that never logged in get 429"
+    ]
+
+
+async def test_refused_requests_are_logged_with_address_and_user_but_not_too_many(caller, caplog):
+    caplog.set_level("INFO")
+    assert await caller.status(None) == 401
+    assert await caller.status(basic("eve", "x")) == 401
+    assert await caller.status(b"Basic ?") == 401
+    assert await caller.status(basic("ann", "right")) == 200
+    assert logged(caplog, "INFO") == [
+        "192.0.2.1 was refused as user 'eve': wrong credentials",
+        "192.0.2.1 was refused as user '': wrong credentials",
+    ]
+    for number in range(100):
+        await caller.status(basic(f"user {number}", "wrong"), address=f"198.51.100.{number}")
+    assert len(logged(caplog, "INFO")) == MAX_LOGGED
+    caller.now += 61
+    assert await caller.status(basic("ann", "wrong"), address="203.0.113.1") == 401
+    assert logged(caplog, "INFO")[-1] == (
+        "203.0.113.1 was refused as user 'ann': wrong credentials, and 42 more were refused before"
+    )
 
 
 async def test_concurrent_first_requests_share_one_hash(caller, hashes):

@@ -271,3 +271,28 @@ def test_the_log_can_be_json(run):
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert ("info", f"job {job_id} accepted for admin") in [(line["level"], line["message"]) for line in lines]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
+
+
+def test_lines_as_json_have_the_ids_of_their_request(run):
+    server = run([*MODULE, "--port", "0"], LOG_FORMAT="json", LOG_LEVEL="debug")
+    trace = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    job_id = server.client.post("/start", headers={"X-Request-ID": "mine", "traceparent": trace}).json()["job_id"]
+    for ids in ({"X-Request-ID": "my poll"}, {"traceparent": f"00-{'0' * 32}-{'cd' * 8}-01"}, {"traceparent": "?"}):
+        assert server.client.get(f"/status/{job_id}", headers=ids).status_code == 200
+    assert server.client.get("/jobs", auth=("admin", "wrong")).status_code == 401
+    server.stop()
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    submission = [line for line in lines if line.get("request_id") == "mine"]
+    assert {line["trace_id"] for line in submission} == {"ab" * 16}
+    assert [line["message"].partition(" for ")[0] for line in submission] == [
+        f"job {job_id} accepted",
+        "POST /start 202",
+    ]
+    polls = [line for line in lines if line["message"].startswith("GET /status")]
+    assert len({line["request_id"] for line in polls}) == 3
+    assert not any("trace_id" in line for line in polls)
+    [refused, answered] = [
+        line for line in lines if "wrong credentials" in line["message"] or " 401 " in line["message"]
+    ]
+    assert refused["request_id"] == answered["request_id"]
+    assert "request_id" not in lines[0]

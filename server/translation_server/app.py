@@ -16,8 +16,9 @@ from starlette.routing import Route
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
 from translation_server.api.application import Application
-from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator, OpenAuthenticator
+from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator
 from translation_server.api.auth.credentials import Scheme, scheme
+from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.dashboard.live import LiveApi
 from translation_server.api.dashboard.pages import DashboardApi
 from translation_server.api.dialect_endpoint import DialectEndpoint

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 from fastapi import Request
 from starlette.responses import Response
 
-from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
+from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.counting import counting
 from translation_server.api.own_routes import OwnRoute, own_routes
 from translation_server.api.preferences import values_of

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
+from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.bodies import body_of
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.counting import count_request
@@ -29,6 +30,7 @@ from translation_server.api.problems import (
     response_to,
 )
 from translation_server.api.request_record import MAX_TEXT, AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.config.logs import of_request
 from translation_server.core.dialects.dialect import Api
 from translation_server.core.dialects.operations import RequestPattern
 from translation_server.core.metrics import Metrics
@@ -98,6 +100,10 @@ class RequestMiddleware:
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
+        with of_request(scope):
+            await self._serve(app, scope, receive, send)
+
+    async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         began, user, refused = time.perf_counter(), None, False
         is_head = scope["method"] == "HEAD"
         path = scope["path"].removeprefix(scope["root_path"])

@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
-from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
+from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.context import context_of
 from translation_server.api.counting import count_request
 from translation_server.api.cycle import Answer

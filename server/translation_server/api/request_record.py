@@ -99,7 +99,10 @@ def shortened(sent: bytes) -> str | None:
 
 def log_request(scope: Scope, user: str, status: int, took: float) -> None:
     """Logs a request that was answered within ``took`` seconds."""
-    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)
+    if logger.isEnabledFor(logging.DEBUG):
+        line = "%s %s %s for %s in %.1f ms"
+        facts = scope["method"], scope["path"], status, user or "-", 1000 * took
+        logger.debug(line, *facts, extra={"scope": scope})
 
 
 def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:

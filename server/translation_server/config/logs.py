@@ -1,16 +1,71 @@
 """The log: text for people or JSON for machines, to stderr and, if set, to a file."""
 
+import asyncio
 import json
 import logging
+import re
+import secrets
 import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from typing import Any
 
 from translation_server.private_files import make_private, open_private
 
 SERVER, HOST, HOST_ACCESS = "translation_server", "uvicorn", "uvicorn.access"
 """The loggers of the server, of uvicorn, and of uvicorn's requests. The last is silenced: the server logs requests."""
+
+
+Scope = MutableMapping[str, Any]  # the scope of a request, as ASGI has it
+
+REQUEST_ID = re.compile(r"[!-~]{1,128}")
+TRACE_PARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+_current = ContextVar[tuple[Scope, "asyncio.Task[Any] | None"] | None]("request", default=None)
+"""The request that is served, and the task that serves it: a task that outlives it has a copy of this variable."""
+
+
+@contextmanager
+def of_request(scope: Scope) -> Iterator[None]:
+    """Makes the lines that this task logs meanwhile lines of a request."""
+    token = _current.set((scope, asyncio.current_task()))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def ids_of(scope: Scope) -> dict[str, str]:
+    """Returns the ids of a request: its X-Request-ID, or a new one, and the trace that it belongs to, if any."""
+    headers = dict(scope["headers"])
+    sent = REQUEST_ID.fullmatch(headers.get(b"x-request-id", b"").decode("latin-1"))
+    trace = TRACE_PARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
+    ids = {"request_id": sent[0] if sent else secrets.token_hex(8)}
+    return ids | ({"trace_id": trace[1]} if trace else {})
+
+
+def _ids_for(record: logging.LogRecord) -> dict[str, str]:
+    """Returns the ids of the request that a line is about; the same ones for all lines of a request."""
+    current = _current.get()
+    if current and current[1] is _running_task():
+        scope = current[0]
+        if "ids" not in scope:
+            scope["ids"] = ids_of(scope)
+        ids: dict[str, str] = scope["ids"]
+        return ids
+    alone: Scope | None = getattr(record, "scope", None)  # of a poll that is answered without a task of its own
+    return ids_of(alone) if alone else {}
+
+
+def _running_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # a thread without an event loop
+        return None
 
 
 class LogError(Exception):
@@ -36,11 +91,16 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(TextFormatter):
-    """A line for machines: one JSON object."""
+    """A line for machines: one JSON object, with the ids of the request that it is about."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line."""
-        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        line: dict[str, str] = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        line |= _ids_for(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -27,15 +27,22 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from ipaddress import ip_address
 from math import ceil
 from types import MappingProxyType
 
 from starlette.types import Scope
 
 from translation_server.api.addresses import client_key
-from translation_server.api.auth.credentials import Credentials, Scheme, decodings, refused, scheme, wrong_credentials
-from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
+from translation_server.api.auth.credentials import (
+    BASIC,
+    Credentials,
+    Scheme,
+    decodings,
+    refused,
+    scheme_of,
+    wrong_credentials,
+)
+from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore, LogLimit
 from translation_server.api.auth.sigv4 import (
     Signature,
     SignatureError,
@@ -62,14 +69,12 @@ MAX_FAILURES = 10  # how many failures of one address within a minute lock it ou
 MAX_FAILURES_PER_USER = 30
 """How many failures for one user name within a minute lock it to addresses that have never logged in to it."""
 
+MAX_LOGGED = 60  # how many refused requests are logged within a minute
 MAX_UNVERIFIED_BODIES = 64
 """How many bodies of one address, which has not logged in to the account, are read at once before their signatures are
 checked."""
 
 RETRY_AFTER_BUSY = 2  # after how many seconds to repeat a request whose credentials could not be checked
-MAX_NAME = 255  # how many characters a user name may have if no credentials are needed: as many as in htpasswd
-BASIC = scheme("basic")
-ANYONE = "anyone"  # the user name of requests without one, if no credentials are needed
 
 NOT_MOUNTED = " No API with another authentication is mounted at this path."
 NO_PASSWORDS = (
@@ -117,6 +122,7 @@ class Authenticator:
         self._unverified_bodies = Counter[str]()
         self._attempts, self._failures = FailureWindow(MAX_FAILURES, clock), FailureWindow(MAX_FAILURES, clock)
         self._failures_by_user = FailureWindow(MAX_FAILURES_PER_USER, clock)
+        self._log_limit = LogLimit(MAX_LOGGED, clock)
         self._pool = ThreadPoolExecutor(2 * HASH_THREADS, thread_name_prefix="hash")
         self._turns, self._turns_of_others = FairSemaphore(HASH_THREADS), FairSemaphore(HASH_THREADS)
 
@@ -127,7 +133,7 @@ class Authenticator:
             Problem: 401 if the credentials are missing, malformed or wrong (403 for a signature); 429 if the address or
             the user name had too many failures; 503 if too many requests wait for their check.
         """
-        scheme, address = _scheme(self._schemes, scope), client_key(scope)
+        scheme, address = scheme_of(self._schemes, scope), client_key(scope)
         self._refuse_locked_address(address)
         values = scheme.values(scope)
         if not values:
@@ -144,11 +150,16 @@ class Authenticator:
         key = fingerprint, address
         if key not in self._checks:
             self._attempts.add(address)
-        return await self._checks.run(key, lambda: self._check(fingerprint, scheme, header, address))
+        try:
+            return await self._checks.run(key, lambda: self._check(fingerprint, scheme, header, address))
+        except CredentialsRefused:  # logged here, in the task of the request
+            credentials = scheme.read(header)
+            self._log_refused(address, "" if credentials is None else self._name_and_password(credentials)[0])
+            raise
 
     def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
         """Returns the user of a request with these headers, if the cache has the credentials."""
-        scheme = _scheme(self._schemes, scope)
+        scheme = scheme_of(self._schemes, scope)
         if scheme.is_signature:
             return self._cached_signer(scope, headers, scheme)
         header = headers.get(scheme.header) if scheme.header else next(iter(scheme.values(scope)), None)
@@ -157,7 +168,7 @@ class Authenticator:
 
     def claimed_user(self, scope: Scope) -> str | None:
         """Returns the user that wrong credentials name, or the only user if they name none."""
-        scheme = _scheme(self._schemes, scope)
+        scheme = scheme_of(self._schemes, scope)
         credentials = next(map(scheme.read, scheme.values(scope)), None)
         user = self._only_user() if credentials is None else self._name_and_password(credentials)[0]
         return user if user in self._users else None
@@ -201,7 +212,7 @@ class Authenticator:
             except BusyError:
                 raise _busy() from None
         if user is None:
-            self._count_failure(address, None if credentials is None or is_known else name)
+            self._count_failure(address, name, is_known=is_known)
             raise wrong_credentials(scheme, NOT_MOUNTED if scheme is BASIC and credentials is None else "")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
@@ -216,7 +227,8 @@ class Authenticator:
             raise CredentialsRefused(HTTPStatus.FORBIDDEN, NO_PASSWORDS)
         address = client_key(scope)
         if signature is None:
-            self._count_failure(address, None)
+            self._count_failure(address, "", is_known=False)
+            self._log_refused(address, "")
             raise refused(scheme, f"The signature is malformed. Send {scheme.expected}.")
         name = self._name(signature.access_key)
         is_known = address in self._addresses.get(name, ())
@@ -231,7 +243,8 @@ class Authenticator:
                 self._refuse_locked(name, address, is_known)
                 check_signature(scope, signature, password, body, self._wall_time())
         except SignatureError as error:
-            self._count_failure(address, None if is_known else name)
+            self._count_failure(address, name, is_known=is_known)
+            self._log_refused(address, name)
             raise refused(scheme, str(error)) from None
         self._addresses[name][address] = None
         return name
@@ -263,18 +276,23 @@ class Authenticator:
             return None
         return name if address in self._addresses.get(name, ()) else None
 
-    def _count_failure(self, address: str, name: str | None) -> None:
-        """Counts wrong credentials for an address, and for the user ``name`` if the credentials have one."""
+    def _count_failure(self, address: str, name: str, *, is_known: bool) -> None:
+        """Counts wrong credentials for an address, and for the user whom they name, unless the address is known."""
         if self._failures.add(address):
             self._metrics.lockouts.add("address")
-            logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
-        if name is not None and self._failures_by_user.add(name) and name in self._users:
+            line = "%s sent wrong credentials %d times, the last ones for user %r, and gets 429 for a minute"
+            logger.warning(line, address, MAX_FAILURES, name)
+        if name and not is_known and self._failures_by_user.add(name) and name in self._users:
             self._metrics.lockouts.add("user")
-            logger.warning(
-                "user %r was sent %d wrong passwords: addresses that have never logged in get 429",
-                name,
-                MAX_FAILURES_PER_USER,
-            )
+            line = "user %r was sent %d wrong passwords, the last one by %s: addresses that never logged in get 429"
+            logger.warning(line, name, MAX_FAILURES_PER_USER, address)
+
+    def _log_refused(self, address: str, name: str) -> None:
+        """Logs a request that was refused for its credentials, but for too many a minute."""
+        left_out = self._log_limit.left_out()
+        if left_out is not None:
+            more = f", and {left_out} more were refused before" if left_out else ""
+            logger.info("%s was refused as user %r: wrong credentials%s", address, name, more)
 
     def _refuse_locked(self, name: str, address: str, is_known: bool) -> None:
         """Refuses an address with too many failures, and a locked account to an address that never logged in to it."""
@@ -321,67 +339,3 @@ def _busy() -> Problem:
 
 def _too_many(detail: str, left: float) -> Problem:
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(ceil(left))})
-
-
-class OpenAuthenticator:
-    """Replaces the `Authenticator` where no credentials are needed: local callers use the API under any name.
-
-    Args:
-        schemes: the schemes that requests below a mount may use; all other requests use Basic.
-    """
-
-    def __init__(self, schemes: Mounts[Sequence[Scheme]]) -> None:
-        self._schemes = schemes
-
-    async def user(self, scope: Scope, read_body: object = None) -> str:  # noqa: ARG002 - `Authenticator` needs it
-        """Returns the user whom a request names, whatever the password; a token stands for a user of its own.
-
-        Raises:
-            Problem: 403 if the request did not come in on the loopback interface; 400 if the name is too long.
-        """
-        if not _came_in_on_loopback(scope):
-            detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
-            raise Problem(HTTPStatus.FORBIDDEN, detail)
-        name = self._name(scope)
-        if len(name) > MAX_NAME:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may have {MAX_NAME} characters.")
-        return name
-
-    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:  # noqa: ARG002 - `Authenticator` needs it
-        """Returns the user of a request; None if `user` refuses it."""
-        name = self._name(scope)
-        return name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None
-
-    def claimed_user(self, scope: Scope) -> None:
-        """Returns None, since no credentials are wrong."""
-
-    def close(self) -> None:
-        """Does nothing."""
-
-    def _name(self, scope: Scope) -> str:
-        scheme = _scheme(self._schemes, scope)
-        credentials = next(map(scheme.read, scheme.values(scope)), None)
-        if credentials is None:
-            return ANYONE
-        user, colon, _ = (
-            (credentials.user, b":", b"") if credentials.user is not None else credentials.password.partition(b":")
-        )
-        if not colon:
-            return f"token-{hashlib.sha256(credentials.password).hexdigest()[:12]}"
-        return decodings(user)[0] if user else ANYONE
-
-
-def _scheme(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
-    """Returns the first allowed scheme whose credentials a request has."""
-    allowed = schemes.get(scope["path"].removeprefix(scope.get("root_path", "")))
-    if allowed is None:
-        return BASIC
-    if len(allowed) == 1:
-        return allowed[0]
-    readable = (one for one in allowed if any(map(one.read, one.values(scope))))
-    return next(readable, allowed[0])
-
-
-def _came_in_on_loopback(scope: Scope) -> bool:
-    host, port = scope["server"] or ("", None)
-    return port is None or ip_address(host).is_loopback

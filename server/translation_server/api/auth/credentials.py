@@ -7,7 +7,7 @@ Names and passwords are bytes until they are compared, since clients encode char
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Scope
 
 from translation_server.api.auth.sigv4 import read_signature
+from translation_server.api.mounts import Mounts
 from translation_server.api.problems import CredentialsRefused
 from translation_server.core.dialects.authentication import SIGV4, token_form
 
@@ -137,3 +138,17 @@ def decodings(encoded: bytes) -> list[str]:
             text = encoded.decode(encoding)
             texts += [text, normalize("NFC", text), normalize("NFD", text)]
     return list(dict.fromkeys(texts))
+
+
+BASIC = scheme("basic")
+
+
+def scheme_of(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
+    """Returns the first allowed scheme whose credentials a request has."""
+    allowed = schemes.get(scope["path"].removeprefix(scope.get("root_path", "")))
+    if allowed is None:
+        return BASIC
+    if len(allowed) == 1:
+        return allowed[0]
+    readable = (one for one in allowed if any(map(one.read, one.values(scope))))
+    return next(readable, allowed[0])

@@ -40,6 +40,27 @@ class FailureWindow:
         return max(0.0, times[0] + WINDOW - self._clock())
 
 
+class LogLimit:
+    """Limits lines of the log that callers can cause to ``limit`` a minute; ``clock`` returns monotonic seconds."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._since = clock()
+        self._written = self._left_out = 0
+
+    def left_out(self) -> int | None:
+        """Returns how many lines were left out before the one to write now; None if that is left out too."""
+        if self._clock() >= self._since + WINDOW:
+            self._since, self._written = self._clock(), 0
+        if self._written >= self._limit:
+            self._left_out += 1
+            return None
+        self._written += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
 class BusyError(Exception):
     """Too many callers wait."""
 
