@@ -88,6 +88,7 @@ MUST_BE = [
     ("RETENTION", ["7", "0s", "-1d", "1w", "9999999d", "never"], "a time like 7d, 12h, 30m or 90s, or forever"),
     ("ALLOWED_HOSTS", ["a.example:80", "a.example,"], NAMES),
     ("TRUSTED_ORIGINS", ["*", "http://a.example/"], ORIGINS),
+    ("CORS_ORIGINS", ["**", "*,", "http://a.example/"], f"* or {ORIGINS}"),
     ("FORWARDED_ALLOW_IPS", ["*"], "addresses and networks, separated by commas, not *"),
     ("PORT", ["70000", "8000.5"], "a whole number from 0 to 65535"),
     ("WORKERS", ["0"], "a whole number from 1 to 256"),

@@ -19,6 +19,7 @@ from translation_server.api.application import Application
 from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator
 from translation_server.api.auth.credentials import Scheme, scheme
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
+from translation_server.api.cors import Cors
 from translation_server.api.dashboard.live import LiveApi
 from translation_server.api.dashboard.pages import DashboardApi
 from translation_server.api.dialect_endpoint import DialectEndpoint
@@ -134,6 +135,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         file_ttl=settings.file_ttl,
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
+        cors_origins=_listed(settings.cors_origins),
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         webhook_allow=_webhook_hosts(settings),
         webhook_retries=settings.webhook_retries,
@@ -161,6 +163,7 @@ def assemble(
     file_ttl: float = TTL,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
+    cors_origins: Collection[str] = (),
     proxies: Proxies | None = None,
     webhook_allow: Iterable[str] = (),
     webhook_retries: tuple[float, ...] = RETRY_DELAYS,
@@ -186,6 +189,7 @@ def assemble(
         file_ttl: how long the URL of an output file is valid, in seconds.
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
+        cors_origins: the origins of pages that may read answers, too; ``*`` lets all others only read.
         proxies: the proxies that are trusted to say where requests come from.
         webhook_allow: where webhooks may be delivered besides this machine: host names, addresses and networks.
         webhook_retries: how long after an attempt of a delivery the next one follows, in seconds.
@@ -221,7 +225,7 @@ def assemble(
     all_routes = routes([*DIALECTS, *dialects])
     origin_policy = OriginPolicy(
         hosts or own_names(),
-        origins,
+        [*origins, *cors_origins],
         tokens=[one.header for listed in schemes.values() for one in listed],
         changing=[route.pattern for route in all_routes if route.action in CHANGING],
     )
@@ -289,6 +293,7 @@ def assemble(
     app = Application(
         endpoint,
         proxies,
+        Cors(cors_origins) if cors_origins else None,
         [route for route in served if route.is_public],
         title=documentation.TITLE,
         openapi_url=None,  # the framework's own route ignores parameters that it does not know

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.api import Api
+from tests.processes import ENVIRONMENT, MODULE, Server
 from translation_server import TranslationServer
 
 CREDENTIALS = ("admin", "secretpassword")
@@ -34,6 +37,23 @@ def server():
     """Runs a server whose jobs stay pending."""
     with TranslationServer(1000, 0, username=CREDENTIALS[0], password=CREDENTIALS[1]) as running:
         yield running
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts servers with settings of their own; each is a process, and `client` calls it."""
+    with ExitStack() as running:
+
+        def run(**settings):
+            stderr = running.enter_context((tmp_path / f"{len(settings)}.log").open("w"))
+            environment = os.environ | ENVIRONMENT | {"PORT": "0", "DATABASE_URL": "memory:", "DIALECTS": ""} | settings
+            process = running.enter_context(subprocess.Popen(MODULE, cwd=tmp_path, env=environment, stderr=stderr))
+            running.callback(process.kill)
+            server = Server(process, Path(stderr.name))
+            running.enter_context(server.client)
+            return server
+
+        yield run
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """The dashboard in a browser: what it shows, what its controls do, and the attacks that it withstands."""
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect
+
+from tests.browser.serving import in_background, serving
 
 VIEWS = {
     "Jobs": "jobs",
@@ -296,38 +296,6 @@ def test_lost_connection_is_shown(page, server):
     expect(page.get_by_text("Disconnected: what you see is old.")).to_be_visible()
     view(page, "Settings").get_by_role("button", name="Save the settings").click()
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
-
-
-@contextmanager
-def serving(text):
-    """Serves a page from another origin."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_):
-            pass
-
-    with in_background(Handler) as server:
-        yield f"http://localhost:{server.server_port}/"
-
-
-@contextmanager
-def in_background(handler):
-    """Runs an HTTP server in a thread."""
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from translation_server.api.addresses import Proxies
+from translation_server.api.cors import Cors
 from translation_server.api.dialect_endpoint import DialectEndpoint
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.polls import send_answer
@@ -18,11 +19,13 @@ class Application(FastAPI):
     Args:
         dialects: the endpoint of the dialects.
         proxies: the proxies that are trusted to say where requests come from; None for none.
+        cors: lets pages of other origins read answers; None for no such pages.
         public: the routes that are served even when there are too many connections.
         options: those of the framework.
 
     Attributes:
-        polls: Answers cached polls for `HttpProtocol`; None behind proxies, which may change the caller's address.
+        polls: Answers cached polls for `HttpProtocol`; None behind proxies, which may change the caller's address, and
+            where answers get headers for pages of other origins.
         public_targets: The targets of the ``public`` routes.
     """
 
@@ -30,14 +33,16 @@ class Application(FastAPI):
         self,
         dialects: DialectEndpoint,
         proxies: Proxies | None,
+        cors: Cors | None,
         public: Iterable[OwnRoute],
         **options: Any,  # noqa: ANN401 - the framework's own
     ) -> None:
         super().__init__(**options)
-        self.polls = None if proxies else dialects.polls
+        self.polls = None if proxies or cors else dialects.polls
         self.public_targets = frozenset(route.path.encode() for route in public)
         self._dialects = dialects
         self._proxies = proxies
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request, or the lifespan."""
@@ -46,6 +51,11 @@ class Application(FastAPI):
             return
         if self._proxies:
             self._proxies.apply_forwarded(scope)
+        if self._cors:
+            if preflight := self._cors.preflight(scope):
+                await preflight(scope, receive, send)
+                return
+            send = self._cors.around(scope, send)
         if (poll := self._dialects.polls.read(scope)) and (answer := self._dialects.polls.answer_from_cache(poll)):
             await send_answer(answer, send)
         else:

@@ -60,7 +60,7 @@ class OriginPolicy:
         self._any = "*" in names
         self._names = names
         self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
-        self._origins = {_origin(origin) for origin in origins} - {None}
+        self._origins = {origin_of(origin) for origin in origins} - {None}
         self._tokens = frozenset(tokens) - SENT_BY_BROWSERS
         self._changing = re.compile("|".join(pattern.expression for pattern in changing if pattern.method in SAFE))
         self._last_accepted: bytes | None = None
@@ -99,7 +99,7 @@ class OriginPolicy:
         if any(name in self._tokens or (name == b"authorization" and _is_bearer(value)) for name, value in headers):
             return True
         origins, sites, hosts = (_values(headers, name) for name in (b"origin", b"sec-fetch-site", b"host"))
-        origin = _origin(", ".join(origins))
+        origin = origin_of(", ".join(origins))
         if origin in self._origins:
             return True
         if sites:
@@ -136,7 +136,7 @@ def _normalized(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
-def _origin(text: str) -> Origin | None:
+def origin_of(text: str) -> Origin | None:
     """Returns the scheme, the host and the port of an origin in normalized form; None if it is malformed."""
     match = ORIGIN.fullmatch(text)
     scheme = match[1].lower() if match else ""

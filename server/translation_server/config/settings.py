@@ -173,6 +173,8 @@ HOST_NAMES = Must("* or names without a port, such as api.example or *.api.examp
 HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
 ORIGINS = Must("origins such as https://app.example or http://localhost:3000, separated by commas")
 Origins = Annotated[str | None, _list_of(ORIGIN), ORIGINS]
+ANY_ORIGINS = Must(f"* or {ORIGINS.be}")
+AnyOrigins = Annotated[str | None, _list_of(re.compile(rf"\*|{ORIGIN.pattern}", ORIGIN.flags)), ANY_ORIGINS]
 
 WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
 WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
@@ -285,6 +287,12 @@ class Settings(BaseSettings):
         None,
         description="the origins of other sites whose pages may change something through a browser, "
         "such as `https://app.example`",
+    )
+    cors_origins: AnyOrigins = Field(
+        None,
+        description="the origins of other sites whose pages may call this server: read its answers, send credentials, "
+        "and change something, as with `TRUSTED_ORIGINS`; `*` lets pages of all others read, without the browser's "
+        "credentials",
     )
     webhook_allow: WebhookHosts = Field(
         None,
