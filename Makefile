@@ -5,7 +5,8 @@ VENV := .venv
 SDKS := .venv-sdks
 BROWSER := .venv-browser
 PACKAGES := .venv-packages
-NODE_SDKS := $(if $(shell command -v npm 2>/dev/null),tests/sdks/node/node_modules/.package-lock.json)
+HAS_NPM := $(shell command -v npm 2>/dev/null)
+NODE_SDKS := $(if $(HAS_NPM),tests/sdks/node/node_modules/.package-lock.json)
 RUN := $(VENV)/bin/python -m
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
 
@@ -15,7 +16,7 @@ PINNED := $(RUNTIME) requirements/development.txt
 # The tests start many programs. Each would compile all its modules at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint coverage check generate bench sdks bad-days browser packages up lock
+.PHONY: help demo test lint types-js coverage check generate bench sdks bad-days browser packages up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -35,6 +36,10 @@ lint: $(VENV)/development ## check the format, style, words, types and architect
 	$(RUN) mypy client
 	$(RUN) mypy examples benchmarks tools conftest.py tests/pair.py tests/test_scale.py test_integration.py
 	$(VENV)/bin/lint-imports
+	$(if $(HAS_NPM)$(REQUIRE_NODE),$(MAKE) --no-print-directory types-js,@echo 'npm is not installed: the JavaScript of the dashboard is not checked')
+
+types-js: tools/typescript/node_modules/.package-lock.json ## check the types in the JavaScript of the dashboard; needs npm
+	tools/typescript/node_modules/.bin/tsc --project tools/typescript
 
 coverage: $(VENV)/development ## check what the last tests with COVERAGE=1 covered
 	$(RUN) coverage combine --quiet
@@ -83,8 +88,9 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) $(PINNED:%=-c %) --group browser -o requirements/browser.txt
 	$(LOCK) $(PINNED:%=-c %) --group packages -o requirements/packages.txt
 	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
-	cd tests/sdks/node && rm package-lock.json && npm install --loglevel=error --package-lock-only \
-		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')
+	for folder in tests/sdks/node tools/typescript; do (cd $$folder && rm package-lock.json && \
+		npm install --loglevel=error --package-lock-only \
+		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')) || exit; done
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
@@ -117,8 +123,8 @@ $(SDKS)/installed $(BROWSER)/installed $(PACKAGES)/installed: .venv-%/installed:
 	.venv-$*/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client
 	@touch $@
 
-tests/sdks/node/node_modules/.package-lock.json: $(addprefix tests/sdks/node/,package.json package-lock.json .npmrc)
-	cd tests/sdks/node && npm ci --loglevel=error
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json %/.npmrc
+	cd $* && npm ci --loglevel=error
 	@touch $@
 
 .env:

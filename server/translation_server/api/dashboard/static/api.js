@@ -22,7 +22,9 @@ export async function request(method, path, body) {
 
 /**
  * Runs an action of the user, and tells what went wrong if it fails.
- * @param {() => Promise<unknown>} act
+ * @template T
+ * @param {() => Promise<T>} act
+ * @returns {Promise<T | undefined>}
  */
 export async function attempt(act) {
   setText(byId("messages"), "");

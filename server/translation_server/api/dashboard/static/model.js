@@ -48,20 +48,22 @@ const POLLS = new Set(["poll", "result", "batch_poll", "event", "list", "current
 export const STATES = ["pending", "completed", "error", "cancelled"];
 
 export class Model {
-  constructor() {
-    this.clear();
-  }
+  /** @type {any} */
+  sandbox = null;
+  receivedAt = 0;
+  shownAt = 0;
+  /** @type {Map<string, Job>} */
+  jobs = new Map();
+  /** @type {Entry[]} */
+  entries = [];
+  /** @type {Map<string, Entry[]>} */
+  entriesOf = new Map();
 
   /** Forgets everything: a new stream begins with all that there is. */
   clear() {
-    /** @type {any} */
     this.sandbox = null;
-    this.receivedAt = 0;
-    /** @type {Map<string, Job>} */
     this.jobs = new Map();
-    /** @type {Entry[]} */
     this.entries = [];
-    /** @type {Map<string, Entry[]>} */
     this.entriesOf = new Map();
   }
 
