@@ -24,6 +24,7 @@ from translation_server import TranslationServer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from tests.conftest import Job, Server
     from tests.flow_player import Answer
@@ -188,15 +189,77 @@ class TestRealServer:
             assert (final.state, final.cost.ended_by) == (State.COMPLETED, "poll")
 
 
-def test_listener_verifies_deliveries_in_the_form_of_another_api() -> None:
+LOGIN = {"username": "admin", "password": "secretpassword"}
+VIDEO = {"type": "url", "url": "https://example.com/a.mp4"}
+OWN_PLACE: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
+    "assemblyai": ("/assemblyai", {}, {"audio_url": "https://example.com/a.mp3"}),
+    "fal": ("/fal", {"owner": "fal-ai", "app": "any"}, {"prompt": "A cat"}),
+    "heygen": ("/heygen", {}, {"video": VIDEO, "output_languages": ["French"]}),
+    "luma#video": ("/luma/dream-machine/v1", {}, {"prompt": "A cat"}),
+    "replicate": ("/replicate", {}, {"version": "v", "input": {}}),
+    "runpod": ("/runpod/v2", {"endpoint": "any"}, {"input": {}}),
+}
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("dialect", OWN_PLACE)
+def test_webhook_of_another_api_ends_the_wait(kind: str, dialect: str) -> None:
+    path, parameters, own = OWN_PLACE[dialect]
     with (
-        TranslationServer(completion_time=0.5, error_rate=0, dialects="replicate") as server,
-        Listener(secret="whsec_c2ltdWxhdGVkIHNlY3JldA==", dialect="replicate") as receiver,
-        Client(f"{server.url}/replicate", dialect="replicate", token="x", timeout=60) as client,
+        TranslationServer(completion_time=0.5, error_rate=0, dialects=dialect.partition("#")[0]) as server,
+        Listener(dialect=dialect) as receiver,
+        open_client(
+            kind, f"{server.url}{path}", dialect=dialect, parameters=parameters, token="x", timeout=60
+        ) as client,
     ):
-        job_id = client.start(input={"version": "v", "input": {}, "webhook": receiver.url}).id
-        final = client.wait(job_id, webhook=receiver)
+        before = json.dumps(own)
+        final = client.run(input=own, webhook=receiver)
         assert (final.state, final.cost.ended_by) == (State.COMPLETED, "delivery")
+        job_id = client.start(input=own, webhook=receiver).id
+        assert client.wait(job_id, webhook=receiver).cost.ended_by == "delivery"
+        assert json.dumps(own) == before
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "own"),
+    [
+        ("openai#response", "/openai/v1", {"model": "gpt-5"}),
+        ("twelvelabs", "/twelvelabs/v1.3", {"index_id": "i", "video_url": "https://example.com/a.mp4"}),
+    ],
+)
+def test_webhook_of_an_account_ends_the_wait(dialect: str, path: str, own: dict[str, Any]) -> None:
+    with (
+        TranslationServer(completion_time=0.5, error_rate=0, dialects=dialect.partition("#")[0], **LOGIN) as server,
+        Sandbox(server.url, **LOGIN) as sandbox,
+        Listener(dialect=dialect) as receiver,
+        Client(f"{server.url}{path}", dialect=dialect, token=LOGIN["password"], timeout=60) as client,
+    ):
+        sandbox.set(webhook={"url": receiver.url})
+        final = client.wait(client.start(input=own).id, webhook=receiver)
+        assert (final.state, final.cost.ended_by) == (State.COMPLETED, "delivery")
+
+
+def test_url_is_put_into_a_field_and_a_header_of_an_api(server: Server, tmp_path: Path) -> None:
+    lines = """
+[job.render]
+words = { pending = "busy", completed = "done", error = "failed" }
+body = { id = "{job_id}", state = "{status}" }
+submit.request = "POST /renders"
+poll.request = "GET /renders/{job_id}"
+webhook.events = { completed = "done" }
+"""
+    own = {"callback": {"note": 1}}
+    for number, place in enumerate(('body = "callback.url"', 'header = "X-Callback"')):
+        path = tmp_path / "renders.toml"
+        path.write_text(f"{lines}webhook.url = {{ {place} }}\n")
+        server.says((202, {"id": "j1", "state": "busy"}))
+        with Client(server.url, dialect=path) as client:
+            client.start(input=own, webhook=Inbox("http://a/", "ignored"))
+        request = server.requests[number]
+        url = {} if number else {"url": "http://a/"}
+        assert json.loads(request.body) == {"callback": {"note": 1} | url}
+        assert request.headers.get("x-callback") == ("http://a/" if number else None)
+    assert own == {"callback": {"note": 1}}
 
 
 def test_every_job_ends_although_webhooks_are_lossy() -> None:
@@ -231,9 +294,10 @@ def test_unusable_receiver_is_a_value_error(receiver: Any) -> None:
         client.start(webhook=receiver)
 
 
-def test_submission_to_another_api_says_where_the_url_goes() -> None:
-    with Client(dialect="translate") as client, pytest.raises(ValueError, match="the API's own field, with input"):
-        client.run(job_id="a", source_language="en", target_language="es", webhook=Inbox("http://a/"))
+@pytest.mark.parametrize("dialect", ["translate", "runway#video"])
+def test_submission_to_an_api_without_a_place_for_the_url_says_where_it_goes(dialect: str) -> None:
+    with Client(dialect=dialect) as client, pytest.raises(ValueError, match="give its url to the sandbox"):
+        client.run(job_id="a" if dialect == "translate" else None, webhook=Inbox("http://a/"))
 
 
 class TestInbox:

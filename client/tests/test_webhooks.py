@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import stat
 import threading
@@ -126,6 +129,134 @@ class TestVerify:
     def test_no_headers_of_a_stranger_raise_anything_else(self, headers: dict[str, str]) -> None:
         with pytest.raises(UnverifiedWebhook):
             verify(headers, b"{}", SECRET)
+
+
+def hmac_of(text: str, secret: str) -> str:
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+class TestFormsOfApis:
+    def heygen(self, *, key: str = "s", sent: float = 0.0, **data: object) -> tuple[dict[str, str], bytes]:
+        name = "success" if "url" in data else "fail"
+        text = json.dumps(
+            {"event_type": f"video_translate.{name}", "created_at": "2026-01-02T03:04:05Z", "event_data": data}
+        )
+        headers = {"Heygen-Event-Id": "e1", "Heygen-Timestamp": str(int(sent or time.time()))}
+        return headers | {"Heygen-Signature": hmac_of(text, key)}, text.encode()
+
+    def test_hmac_in_a_header_of_the_api_is_checked(self) -> None:
+        sent = self.heygen(video_translate_id="t1", url="https://example.com/a.mp4")
+        event = verify(*sent, ["other", "s"], dialect="heygen")
+        assert (event.id, event.type, event.timestamp) == ("e1", "video_translate.success", "2026-01-02T03:04:05Z")
+        assert event.status
+        assert (event.status.id, event.status.state) == ("t1", State.COMPLETED)
+        assert event.status.output == "https://example.com/a.mp4"
+        failed = verify(*self.heygen(video_translate_id="t1", message="no sound"), "s", dialect="heygen")
+        assert failed.status
+        assert (failed.status.state, failed.status.error) == (State.ERROR, "no sound")
+
+    def test_hmac_of_a_text_with_the_time_is_checked(self) -> None:
+        now = int(time.time())
+        text = json.dumps({"id": "whe_1", "type": "index.task.failed", "data": {"id": "t1", "status": "failed"}})
+        headers = {"tl-signature": f"t={now},v1={hmac_of(f'{now}.{text}', 's')}"}
+        event = verify(headers, text.encode(), "s", dialect="twelvelabs")
+        assert event.status
+        assert (event.id, event.type, event.status.state) == ("1", "index.task.failed", State.ERROR)
+        changed = {"tl-signature": headers["tl-signature"].replace(f"t={now}", f"t={now + 1}")}
+        for wrong, why in (
+            (changed, "no signature fits"),
+            ({"tl-signature": "v1=abc"}, "not of the API's form"),
+            ({}, "tl-signature is missing"),
+        ):
+            with pytest.raises(UnverifiedWebhook, match=why):
+                verify(wrong, text.encode(), "s", dialect="twelvelabs")
+
+    def test_forged_old_and_changed_deliveries_are_refused(self) -> None:
+        headers, body = self.heygen(video_translate_id="t1", url="u")
+        for forged in (
+            (headers, body + b" "),
+            (headers | {"Heygen-Signature": "0" * 64}, body),
+            (headers | {"Heygen-Signature": "\u00e4"}, body),
+            (headers, b"\xff" + body),
+            self.heygen(key="other", video_translate_id="t1", url="u"),
+        ):
+            with pytest.raises(UnverifiedWebhook, match="no signature fits"):
+                verify(*forged, "s", dialect="heygen")
+        for sent in (time.time() - 400, time.time() + 400):
+            with pytest.raises(UnverifiedWebhook, match="300 s are allowed"):
+                verify(*self.heygen(sent=sent, video_translate_id="t1", url="u"), "s", dialect="heygen")
+        with pytest.raises(UnverifiedWebhook, match="is not a number of seconds"):
+            verify(headers | {"Heygen-Timestamp": "soon"}, body, "s", dialect="heygen")
+
+    def test_url_may_be_signed(self, tmp_path: Path) -> None:
+        path = tmp_path / "renders.toml"
+        path.write_text("""
+[job.render]
+words = { pending = "busy", completed = "done", error = "failed" }
+body = { id = "{job_id}", state = "{status}" }
+submit.request = "POST /renders"
+poll.request = "GET /renders/{job_id}"
+
+[job.render.webhook]
+events = { completed = "done" }
+
+[job.render.webhook.signature]
+secret = "s"
+header = "X-Sign"
+text = "{url}|{body}"
+value = "sha256={signature}"
+encoding = "base64"
+""")
+        text = json.dumps({"id": "r1", "state": "done"})
+        digest = hmac.digest(b"s", f"http://a/|{text}".encode(), "sha256")
+        headers = {"X-Sign": f"sha256={base64.b64encode(digest).decode()}"}
+        event = verify(headers, text.encode(), "s", dialect=path, url="http://a/")
+        assert (event.id, event.type, event.status and event.status.id) == ("r1:completed", "job.completed", "r1")
+        for url, why in (("http://b/", "no signature fits"), (None, "lacks a value that is signed")):
+            with pytest.raises(UnverifiedWebhook, match=why):
+                verify(headers, text.encode(), "s", dialect=path, url=url)
+
+    @pytest.mark.parametrize(
+        ("dialect", "body", "expected"),
+        [
+            ("assemblyai", {"transcript_id": "t1", "status": "error"}, ("job.error", "t1", State.ERROR)),
+            ("fal", {"request_id": "r1", "status": "OK", "payload": {"n": 1}}, ("OK", "r1", State.COMPLETED)),
+            ("fal", {"request_id": "r1", "status": "ERROR", "payload": {}}, ("ERROR", "r1", State.ERROR)),
+            ("runpod", {"id": "r1", "status": "COMPLETED", "output": 1}, ("job.completed", "r1", State.COMPLETED)),
+            ("luma#image", {"id": "g1", "state": "dreaming"}, ("job.pending", "g1", State.PENDING)),
+            ("luma#image", {"id": "g1", "state": "failed", "failure_reason": "dark"}, ("job.error", "g1", State.ERROR)),
+        ],
+    )
+    def test_form_of_unsigned_deliveries_is_checked(
+        self, dialect: str, body: dict[str, object], expected: tuple[str, str, State]
+    ) -> None:
+        event = verify({}, json.dumps(body).encode(), None, dialect=dialect)
+        assert event.status
+        assert (event.type, event.status.id, event.status.state) == expected
+        assert event.id == f"{expected[1]}:{expected[2]}"
+        for wrong in ("{", "[]", '{"status": "COMPLETED"}'):
+            with pytest.raises(UnverifiedWebhook):
+                verify({}, wrong.encode(), None, dialect=dialect)
+        with pytest.raises(ValueError, match="signs no webhooks"):
+            verify({}, json.dumps(body).encode(), SECRET, dialect=dialect)
+
+    @pytest.mark.parametrize("secret", [None, [], "", ["", "s"]])
+    def test_signed_api_needs_a_secret(self, secret: Any) -> None:
+        with pytest.raises(ValueError, match="secret must be"):
+            verify(*self.heygen(video_translate_id="t1", url="u"), secret, dialect="heygen")
+
+    def test_event_of_another_kind_of_job_has_no_status(self) -> None:
+        body = {"object": "event", "id": "evt_1", "type": "batch.completed", "created_at": 0, "data": {"id": "b1"}}
+        sent = delivery(body)
+        event = verify(*sent, SECRET, dialect="openai#response")
+        assert (event.id, event.type, event.status) == ("msg_1", "batch.completed", None)
+        of_kind = verify(*sent, SECRET, dialect="openai#batch")
+        assert of_kind.status
+        assert (of_kind.status.id, of_kind.status.state) == ("b1", State.COMPLETED)
+        assert of_kind.timestamp == "1970-01-01T00:00:00+00:00"
+        cancelled = verify(*delivery(body | {"type": "batch.cancelled"}), SECRET, dialect="openai#batch")
+        assert cancelled.status
+        assert cancelled.status.state is State.CANCELLED
 
 
 class TestDeduplicator:

@@ -73,7 +73,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
             webhook: Where the server posts the job's end: a `receivers.Listener`, or another object with a `url`. Give
-                it to the wait, too.
+                it to the wait, too. In another API, the url goes into the API's own field.
             timeout: Seconds, retries included; None for no limit.
 
         Raises:

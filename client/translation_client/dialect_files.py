@@ -29,6 +29,7 @@ from translation_client.core.dialects import (
 from translation_client.core.distinct import indistinct
 from translation_client.core.status import State
 from translation_client.core.templates import Node, Placeholder, fits, overlaid, parse, paths
+from translation_client.core.webhook_forms import Signature, UrlPlace, WebhookForm
 from translation_client.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
 from translation_client.dialect_format import KIND, take_file
 from translation_client.dialect_shapes import FormatError, below
@@ -172,21 +173,39 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
         hints=hints,
         error=errors,
         shared_codes=_shared_codes(file["error"]) if file["error"] else (),
+        webhook=None if job["webhook"] is None else _webhook(job, [*known, *EVENT_NAMES], place),
     )
-    if job["webhook"] is not None:
-        _check_webhook(job, [*known, *EVENT_NAMES], place)
     _check_bodies(dialect, place)
     return dialect
 
 
-def _check_webhook(job: Table, known: Sequence[str], place: str) -> None:
-    """Checks the templates of a kind's deliveries. Only the server fills them in."""
-    for table, where in job["webhook"]["tables"]:
-        _headers(table["headers"], DELIVERY_NAMES, f"{where}.headers")
+def _webhook(job: Table, known: Sequence[str], place: str) -> WebhookForm | None:
+    """Returns the webhooks of a kind of job; None if it has no events."""
+    webhook, headers = job["webhook"], dict[str, Node]()
+    for table, where in webhook["tables"]:
+        headers |= _headers(table["headers"], DELIVERY_NAMES, f"{where}.headers")
         for key, names in SIGNATURE_TEXTS.items():
             _parsed((table["signature"] or {}).get(key) or "", names, f"{where}.signature.{key}")
-    for states in [*((state,) for state in State), *((State.PENDING, word) for word in phases(job))]:
-        _answer(body_layers(job, place), known, *states)
+    layers = body_layers(job, place)
+    for word in phases(job):
+        _answer(layers, known, State.PENDING, word)
+    bodies = {state: _answer(layers, known, state).body for state in State}
+    if not webhook["events"]:
+        return None
+    url = _place(webhook["url"])
+    return WebhookForm(
+        bodies=bodies,
+        events=webhook["events"],
+        url=UrlPlace(url.source, url.name) if url else None,
+        headers=headers,
+        signature=_signature(webhook["signature"]) if webhook["signature"] else None,
+    )
+
+
+def _signature(table: Table) -> Signature:
+    given: dict[str, Any] = {key: value for key, value in table.items() if value is not None}
+    texts = {key: parse(given[key], names) for key, names in SIGNATURE_TEXTS.items() if key in given}
+    return Signature(**given | texts)
 
 
 def _certain(job: Table, known: Sequence[str], place: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ repeated or lost does no harm, whether or not an API signs what it posts.
 """
 
 import asyncio
+import hmac
 import logging
 import secrets
 import socket
@@ -146,7 +147,9 @@ class Listener(Inbox):
         host: The address to listen on. Only this machine reaches the default.
         port: The port; 0 for a free one.
         url: The address at which the server reaches it, if that is another one: `{port}` stands for the port.
-        secret: What the server signs with; by default a fresh secret, which the submission takes along.
+        secret: What the server signs with; by default a fresh secret, which the submission takes along. For another
+            API, by default the secret of this project's server; give that of your account. If the API signs nothing,
+            the address is hard to guess instead.
         dialect: The wire format of the jobs: a name, a file, or a `Dialect`.
         tolerance: How many seconds a delivery may be old.
         accepts_all: Whether it answers with 204 to all deliveries; those that are not genuine still reach no wait.
@@ -169,15 +172,23 @@ class Listener(Inbox):
         accepts_all: bool = False,
         on_delivery: Callable[[Received], object] | None = None,
     ) -> None:
-        secret = secret or SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_SIZE)).decode()
-        key_of(secret)
         self._dialect, self._tolerance, self._on_delivery = find_dialect(dialect), tolerance, on_delivery
+        form = self._dialect.webhook
+        if form is None:
+            secret = secret or SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_SIZE)).decode()
+            key_of(secret)
+        elif form.signature is None and secret:
+            raise ValueError(f"secret does not fit the dialect {self._dialect.name}: its API signs no webhooks")
+        elif form.signature:
+            secret = secret or form.signature.secret
         self._accepts_all = accepts_all
+        is_secret = form is not None and form.signature is None and url is None and not accepts_all
+        self._path = f"/{secrets.token_urlsafe(SECRET_SIZE)}" if is_secret else ""
         self._seen: dict[str, None] = {}
         self._turn = threading.Lock()
         self._server = _Server(host, port, self._receive)
         self.port: int = self._server.server_port
-        own = f"http://{_in_url(host)}:{self.port}/"
+        own = f"http://{_in_url(host)}:{self.port}{self._path or '/'}"
         super().__init__(own if url is None else url.replace("{port}", str(self.port)), secret)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -194,11 +205,16 @@ class Listener(Inbox):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _verified(self, path: str, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
+        if self._path and not hmac.compare_digest(path.encode(), self._path.encode()):
+            raise UnverifiedWebhook("the path is not that of the listener's url")
+        return verify(headers, body, self.secret, tolerance=self._tolerance, dialect=self._dialect, url=self.url)
+
     def _receive(self, path: str, headers: Mapping[str, str], body: bytes) -> str:
         """Takes a delivery; returns why it is refused, or nothing."""
         event, error = None, ""
         try:
-            event = verify(headers, body, self.secret or "", tolerance=self._tolerance, dialect=self._dialect)
+            event = self._verified(path, headers, body)
         except UnverifiedWebhook as problem:
             error = str(problem)
             logger.debug("a delivery of a webhook was refused: %s", one_line(error))

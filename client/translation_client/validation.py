@@ -166,8 +166,10 @@ def webhook(dialect: Dialect, receiver: object) -> Mapping[str, str]:
         raise ValueError(f"webhook must be a receiver with the url that the server posts to, not {receiver!r}")
     if not (secret is None or isinstance(secret, str)):
         raise ValueError("webhook must have a text as its secret, or none")
+    if dialect.webhook and dialect.webhook.url:
+        return {"url": url}
     if "webhook" not in dialect.request_fields:
-        own = "give its url in the API's own field, with input, to start, and the receiver to wait"
+        own = "give its url to the sandbox, or to your account, and the receiver to wait"
         raise ValueError(f"webhook does not fit a submission to the dialect {dialect.name}: {own}")
     return {"url": url} if secret is None else {"url": url, "secret": secret}
 

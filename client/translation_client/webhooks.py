@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from translation_client.core.errors import UnverifiedWebhook, WebhookInProgress
-from translation_client.core.webhooks import PREFIX, WebhookEvent, verified
+from translation_client.core.webhooks import WebhookEvent, verified
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.private_files import open_private
 
@@ -35,29 +35,39 @@ TABLE = "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, at REAL NOT NUL
 def verify(  # noqa: PLR0913 - options are keyword arguments
     headers: Mapping[str, str],
     body: bytes,
-    secret: str | Sequence[str],
+    secret: str | Sequence[str] | None,
     *,
     tolerance: float = TOLERANCE,
     dialect: DialectLike = "start",
-    prefix: str = PREFIX,
+    prefix: str | None = None,
+    url: str | None = None,
 ) -> WebhookEvent:
     """Verifies a delivery, and returns its event.
 
     Args:
         headers: The headers of the request, by their names in any case.
         body: The body as it was received.
-        secret: The secret that signs, `whsec_` and base64; several while one replaces another.
-        tolerance: How many seconds the delivery may be old, or ahead of this machine's clock.
+        secret: The secret that signs; several while one replaces another. In Standard Webhooks, it is `whsec_` and
+            base64. None for an API that signs nothing: then only the form of the body is checked.
+        tolerance: How many seconds the delivery may be old, or ahead of this machine's clock, if it has a time.
         dialect: The wire format of the job in it: a name, a file, or a `Dialect`.
-        prefix: How the names of the three headers begin, if the API has others, such as `svix-`.
+        prefix: How the names of the three headers begin, if they are others than the dialect's, such as `svix-`.
+        url: The URL that it was posted to, if the API signs this, too.
 
     Raises:
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
         ValueError: The secret or the dialect is unusable.
     """
-    secrets = [secret] if isinstance(secret, str) else secret
+    secrets = [] if secret is None else [secret] if isinstance(secret, str) else secret
     return verified(
-        headers, body, secrets, dialect=find_dialect(dialect), tolerance=tolerance, now=time.time(), prefix=prefix
+        headers,
+        body,
+        secrets,
+        dialect=find_dialect(dialect),
+        tolerance=tolerance,
+        now=time.time(),
+        prefix=prefix,
+        url=url,
     )
 
 

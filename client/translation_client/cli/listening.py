@@ -76,7 +76,8 @@ def _show(delivery: Received, *, verifies: bool, as_json: bool) -> None:
         return
     if event:
         about = f": {event.status}" if event.status else ""
-        write(f"{'verified' if delivery.is_new else 'repeated'} {event.type} {event.id}{about}")
+        verdict = "verified" if verifies else "received"
+        write(f"{verdict if delivery.is_new else 'repeated'} {event.type} {event.id}{about}")
         return
     text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
     verdict = f"refused ({one_line(delivery.error)})" if verifies else "received"

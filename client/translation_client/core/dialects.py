@@ -15,6 +15,7 @@ from translation_client.core.effects import Send
 from translation_client.core.status import State
 from translation_client.core.templates import Node, paths
 from translation_client.core.text import quoted
+from translation_client.core.webhook_forms import WebhookForm
 
 Action: TypeAlias = Literal[
     "submit", "poll", "current", "result", "view", "cancel", "delete", "list", "batch_poll", "download"
@@ -195,6 +196,7 @@ class Dialect:
         shared_codes: The errors that share a status code with others.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
+        webhook: The form of webhooks, if it is the API's own.
     """
 
     name: str
@@ -210,6 +212,7 @@ class Dialect:
     shared_codes: Sequence[SharedCode] = ()
     events: str | None = None
     unknown: str | None = None
+    webhook: WebhookForm | None = None
 
     def operation(self, action: Action) -> Operation | None:
         """Returns the operation of an action, if there is one."""

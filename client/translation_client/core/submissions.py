@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from translation_client.core.dialects import Dialect, put_at
 from translation_client.core.effects import Send, Upload
-from translation_client.core.templates import fill, paths
+from translation_client.core.templates import fill, overlaid, paths
+from translation_client.core.webhook_forms import UrlPlace
 
 
 def submitting(
@@ -31,8 +33,12 @@ def submitting(
         headers[dialect.idempotency.name] = key
     elif dialect.idempotency:
         put_at(body, dialect.idempotency.name.split("."), key)
+    query: dict[str, str] = {}
+    if dialect.webhook and dialect.webhook.url and isinstance(webhook := fields.get("webhook"), Mapping):
+        body = _with_url(dialect.webhook.url, webhook["url"], body, headers, query)
     job_id = fields.get("job_id") if submit.has_id else None
-    send = submit.send(parameters or {}, job_id if isinstance(job_id, str) else None, json=body, headers=headers)
+    job_id = job_id if isinstance(job_id, str) else None
+    send = submit.send(parameters or {}, job_id, json=body, headers=headers, query=query)
     if files and "multipart" not in submit.accepts:
         if send.json:
             names = ", ".join(send.json)
@@ -45,6 +51,18 @@ def submitting(
     if "multipart" in submit.accepts:
         return replace(send, json=None, form=_form(send.json or {}), files=files or {})
     return send
+
+
+def _with_url(
+    place: UrlPlace, url: str, body: dict[str, Any], headers: dict[str, str], query: dict[str, str]
+) -> dict[str, Any]:
+    """Puts the URL of a webhook into the headers or the query, or returns the body with it."""
+    if place.source != "body":
+        (query if place.source == "query" else headers)[place.name] = url
+        return body
+    own: dict[str, Any] = {}
+    put_at(own, place.name.split("."), url)
+    return {**body, **{name: overlaid(body.get(name), value) for name, value in own.items()}}
 
 
 def _form(body: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -1,28 +1,33 @@
-"""Verifies deliveries of webhooks in the format of Standard Webhooks.
+"""Verifies deliveries of webhooks: in the format of Standard Webhooks, or in the form of an API.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 import binascii
+import hashlib
 import hmac
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from translation_client.core.decode import parsed_job
-from translation_client.core.dialects import Dialect
+from translation_client.core.decode import EVERY, parsed_job
+from translation_client.core.dialects import Answer, Dialect, Operation
 from translation_client.core.effects import Reply
 from translation_client.core.errors import ProtocolError, UnverifiedWebhook
-from translation_client.core.status import Status
+from translation_client.core.status import State, Status
+from translation_client.core.templates import read
+from translation_client.core.webhook_forms import Signature, WebhookForm
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
 PREFIX = "webhook-"
 VERSION = "v1,"  # how signatures by HMAC-SHA256 begin
+LATEST = 1e11  # seconds since 1970 that a timestamp may be
 DELIVERED = 200  # the status code of a poll with the same body
 JOB = "job."  # how the types of events of jobs begin
+UNSIGNED = "no signature fits the body and the secret. Check the secret, and pass the body unchanged"
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,13 @@ class WebhookEvent:
     """An event that a server has delivered.
 
     Attributes:
-        id: The id of the event. It stays the same when the delivery is repeated.
-        type: What happened, such as `job.completed`.
-        timestamp: When it happened, in the form of RFC 3339, on the clock of the sandbox.
-        status: The job as a poll at that time would have shown it; None if the event is not about a job.
+        id: The id of the event. It stays the same when the delivery is repeated. If the API has none, the job's id and
+            state.
+        type: What happened: in the API's words, such as `response.completed`, if the body has them; else such as
+            `job.completed`.
+        timestamp: When it happened, in the form of RFC 3339, on the clock of the sandbox; if the API does not say so,
+            when it was sent, or came.
+        status: The job, as far as the body shows it; None if the event is not about a job of this kind.
         raw: The whole body.
     """
 
@@ -52,49 +60,94 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     dialect: Dialect,
     tolerance: float,
     now: float,
-    prefix: str = PREFIX,
+    prefix: str | None = None,
+    url: str | None = None,
 ) -> WebhookEvent:
     """Returns the event of a delivery.
 
     Args:
         headers: The headers, by their names in any case.
         body: The body as it was received.
-        secrets: The secrets, of which one must have signed the delivery.
+        secrets: The secrets, of which one must have signed the delivery; none for an API that does not sign.
         dialect: The wire format of the job in it.
         tolerance: How many seconds the delivery may be old, or ahead of `now`.
         now: The seconds since 1970.
-        prefix: How the names of the three headers begin.
+        prefix: How the names of the three headers of Standard Webhooks begin, if not as the dialect says.
+        url: The URL that it was posted to, if the signature has it.
 
     Raises:
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
-        ValueError: There is no secret, or one is unusable.
+        ValueError: There is no secret, or one is unusable, or the API does not sign.
     """
+    found, form = {name.lower(): value for name, value in headers.items()}, dialect.webhook
+    if form is None:
+        shown = _standard(found, body, secrets, prefix or PREFIX, tolerance, now)
+        return _native_event(body, dialect, now, shown)
+    if form.signature is None:
+        if secrets:
+            raise ValueError(f"secret must be None: the API of the dialect {dialect.name} signs no webhooks")
+        shown = form.shown(found)
+    elif form.signature.header is None:
+        shown = _standard(found, body, secrets, prefix or form.signature.prefix, tolerance, now) | form.shown(found)
+    else:
+        shown = _by_hmac(found, body, secrets, form, form.signature, url)
+        if "timestamp" in shown:
+            _check_age(str(shown["timestamp"]), "the timestamp", tolerance, now)
+    return _event(body, dialect, form, now, shown)
+
+
+def _standard(  # noqa: PLR0913, PLR0917 - all that a delivery is checked against
+    headers: Mapping[str, str], body: bytes, secrets: Sequence[str], prefix: str, tolerance: float, now: float
+) -> dict[str, object]:
+    """Checks a signature of Standard Webhooks; returns the id and the time of the delivery."""
     keys = [key_of(secret) for secret in secrets]
     if not keys:
         raise ValueError("secret must be a secret or several")
-    found = {name.lower(): value for name, value in headers.items()}
     event_id, timestamp, signatures = (
-        _header(found, f"{prefix.lower()}{name}") for name in ("id", "timestamp", "signature")
+        _header(headers, f"{prefix.lower()}{name}") for name in ("id", "timestamp", "signature")
     )
+    _check_age(timestamp, f"{prefix.lower()}timestamp", tolerance, now)
+    if not _is_signed(f"{event_id}.{timestamp}.".encode() + body, signatures, keys):
+        raise UnverifiedWebhook(UNSIGNED)
+    return {"delivery_id": event_id, "timestamp": timestamp}
+
+
+def _by_hmac(  # noqa: PLR0913, PLR0917 - all that a delivery is checked against
+    headers: Mapping[str, str],
+    body: bytes,
+    secrets: Sequence[str],
+    form: WebhookForm,
+    signature: Signature,
+    url: str | None,
+) -> dict[str, object]:
+    """Checks the HMAC in a header of the API's own; returns what the headers show."""
+    if not all(secrets) or not secrets:
+        raise ValueError("secret must be a secret or several")
+    header = _header(headers, str(signature.header).lower())
+    shown = form.shown(headers)
+    given = shown.get("signature")
+    if not isinstance(given, str):
+        raise UnverifiedWebhook(f"the header {signature.header} is not of the API's form: {header!r}")
+    values = shown | {"body": body.decode(errors="surrogateescape")} | ({} if url is None else {"url": url})
+    expected = [signature.hmac(secret, values) for secret in secrets]
+    if None in expected:
+        raise UnverifiedWebhook("the delivery lacks a value that is signed, such as a timestamp or the url")
+    equal = [hmac.compare_digest(str(one).encode(), given.encode(errors="replace")) for one in expected]
+    if not any(equal):
+        raise UnverifiedWebhook(UNSIGNED)
+    return shown
+
+
+def _check_age(timestamp: str, name: str, tolerance: float, now: float) -> None:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004 - until the year 5138
-        raise UnverifiedWebhook(f"{prefix.lower()}timestamp is not a number of seconds since 1970")
+        raise UnverifiedWebhook(f"{name} is not a number of seconds since 1970")
     age = now - int(timestamp)
     if abs(age) > tolerance:
         which = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead"
         raise UnverifiedWebhook(f"the delivery is {which}; {tolerance:g} s are allowed. Check this machine's clock")
-    if not _is_signed(f"{event_id}.{timestamp}.".encode() + body, signatures, keys):
-        raise UnverifiedWebhook(
-            "no signature fits the body and the secret. Check the secret, and pass the body unchanged"
-        )
-    return _event(event_id, body, dialect, now, datetime.fromtimestamp(int(timestamp), UTC))
 
 
 def key_of(secret: str) -> bytes:
-    """Returns the key in a secret.
-
-    Raises:
-        ValueError: The secret is unusable.
-    """
     """Returns the key in a secret.
 
     Raises:
@@ -122,24 +175,61 @@ def _is_signed(content: bytes, signatures: str, keys: Iterable[bytes]) -> bool:
     return any([hmac.compare_digest(one, other) for one in expected for other in given])  # noqa: C419 - compares all
 
 
-def _event(event_id: str, body: bytes, dialect: Dialect, now: float, sent: datetime) -> WebhookEvent:
+def _native_event(body: bytes, dialect: Dialect, now: float, shown: Mapping[str, object]) -> WebhookEvent:
+    document = _document(body)
+    kind, timestamp = (document.get("type"), document.get("timestamp")) if document else (None, None)
+    if document is None or not isinstance(kind, str) or not isinstance(timestamp, str):
+        raise UnverifiedWebhook("the body must be a JSON object with a type and a timestamp")
+    status = _job(document.get("data"), body, dialect, dialect.poll, now) if kind.startswith(JOB) else None
+    return WebhookEvent(str(shown["delivery_id"]), kind, timestamp, status, document)
+
+
+def _event(body: bytes, dialect: Dialect, form: WebhookForm, now: float, shown: Mapping[str, object]) -> WebhookEvent:
+    """Returns the event in a body of the API's own form."""
+    document = _document(body)
+    if document is None:
+        raise UnverifiedWebhook("the body must be a JSON object")
+    word = form.word(document)
+    state, status = (form.state(word), None) if word else (None, None)
+    if word is not None and state is None and form.signature is None:
+        raise UnverifiedWebhook(f"the event {word!r} is unknown")
+    if word is None or state:
+        answers = {
+            one: Answer(DELIVERED if state in {None, one} else 0, body=shown_body)
+            for one, shown_body in form.bodies.items()
+        }
+        operation = Operation(action="view", requests=(), answers=answers)
+        status = _job(document, body, dialect, operation, now, {state} if state else form.states)
+    kind = word or f"{JOB}{status.state if status else ''}"
+    state = status.state if status else State.PENDING
+    values = {**read(form.bodies[state], document), **shown}
+    event_id = values.get("delivery_id") or (
+        f"{status.id}:{state}" if status else f"{kind}:{hashlib.sha256(body).hexdigest()}"
+    )
+    time = next((one for name in ("event_at", "timestamp") if (one := values.get(name)) is not None), None)
+    return WebhookEvent(str(event_id), str(kind), _rfc3339(time, now), status, document)
+
+
+def _rfc3339(time: object, now: float) -> str:
+    """Returns a time in the form of RFC 3339: one that has this form already, or seconds since 1970."""
+    if isinstance(time, str) and not time.isdigit():
+        return time
+    seconds = float(time) if isinstance(time, str | int | float) else now
+    return datetime.fromtimestamp(seconds if 0 <= seconds < LATEST else now, UTC).isoformat()
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        document = None
-    match document:
-        case {"type": str(kind), "timestamp": str(timestamp)}:
-            status = _job(document.get("data"), body, dialect, now) if kind.startswith(JOB) else None
-        case {} if dialect.mount:  # many APIs post what a poll shows
-            status = _job(document, body, dialect, now)
-            kind, timestamp = f"{JOB}{status.state}", sent.isoformat()
-        case _:
-            raise UnverifiedWebhook("the body must be a JSON object with a type and a timestamp")
-    return WebhookEvent(event_id, kind, timestamp, status, document)
+        return None
+    return document if isinstance(document, dict) else None
 
 
-def _job(data: object, body: bytes, dialect: Dialect, now: float) -> Status:
+def _job(  # noqa: PLR0913, PLR0917 - all that defines a job
+    data: object, body: bytes, dialect: Dialect, operation: Operation, now: float, known: Collection[State] = EVERY
+) -> Status:
     try:
-        return parsed_job(dialect, dialect.poll, data, Reply(DELIVERED, {}, body, now)).status
+        return parsed_job(dialect, operation, data, Reply(DELIVERED, {}, body, now), known=known).status
     except ProtocolError as error:
         raise UnverifiedWebhook(f"the data is not a job of the dialect {dialect.name!r}: {error}") from error
