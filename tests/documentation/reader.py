@@ -24,7 +24,7 @@ PASSED_ON = re.compile(
 READY = re.compile(r"listening on http|Uvicorn running on http|ready to accept connections")
 """What a server prints when it can be used."""
 
-NEEDS_DOCKER = re.compile(r"docker|--containers|test_scale|5432")
+NEEDS_DOCKER = re.compile(r"docker|--containers|[tT]estcontainers|test_scale|5432")
 
 ONE_FILE = "tests/documentation/test_compose.py"
 
@@ -226,6 +226,8 @@ def commands_of(block):
     match block.language:
         case "bash" | "console":
             return block.commands()
+        case "java" | "js" | "yaml":
+            return []
         case "diff":
             added = "\n".join(re.findall(r"^\+(.*)", block.text, re.MULTILINE)) + "\n"
             return [(f"python -W error - {here.format(added)}", None)]

@@ -33,3 +33,16 @@ def test_each_section_of_the_changelog_has_the_kinds_of_changes_in_order():
     for section in CHANGELOG.split("\n## ")[1:]:
         kinds = re.findall(r"^### (.*)$", section, re.MULTILINE)
         assert kinds == [kind for kind in KINDS if kind in kinds]
+
+
+def test_no_file_names_another_version():
+    places = ["deploy/docker-bake.hcl", "docs/ci.md", "docs/testcontainers.md", "docs/testing.md"]
+    found = {
+        version
+        for place in places
+        for version in re.findall(
+            r"(?:translation[-_](?:server|client)[:-]|deploy/action@v|default = \")(\d+\.\d+\.\d+)",
+            (ROOT / place).read_text(),
+        )
+    }
+    assert found == {translation_server.__version__}
