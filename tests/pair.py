@@ -307,9 +307,13 @@ def pull_images(engine: Any, *names: str) -> None:
 
 
 def base_images() -> set[str]:
-    """Returns the images that are pulled and not built."""
+    """Returns the images that are pulled and not built, without those of the profile `observe`."""
     files = (ROOT / "server" / "Dockerfile", ROOT / "client" / "Dockerfile", COMPOSE_FILE)
-    return {name for path in files for name in re.findall(r"^(?:FROM| +image:) (\S+)", path.read_text(), re.MULTILINE)}
+    return {
+        name
+        for path in files
+        for name in re.findall(r"^(?:FROM| +image:) (?!prom/|grafana/)(\S+)", path.read_text(), re.MULTILINE)
+    }
 
 
 def missing_error(what: str) -> Exception:

@@ -30,6 +30,8 @@ def test_a_service_gets_only_the_settings_that_it_uses(service):
         "client": {"API_PASSWORD", "API_TOKEN"},
         "postgres": {"POSTGRES_PASSWORD"},
         "nginx": set(),
+        "prometheus": {"API_PASSWORD", "METRICS_TOKEN"},
+        "grafana": set(),
     }
     name = next(name for name, found in SERVICES.items() if found is service)
     assert set(service["environment"]) & secret == allowed[name]
