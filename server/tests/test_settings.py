@@ -1,5 +1,6 @@
 """The server's settings: where they are read from, and the message about each unusable one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_environment_wins_over_the_env_file(environment):
     environment(MAX_DELAY="30", SEED="")
     settings = load_settings()
     assert (settings.max_delay, settings.seed) == (30, "file")
+
+
+def test_every_example_may_be_in_the_environment(environment):
+    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    examples = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(\S+)", text, re.MULTILINE))
+    assert len(examples) > 30
+    environment(**REQUIRED | examples)
+    load_settings()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1s", (1,)), ("1s,2m", (1, 120)), ("90s, 1h", (90, 3600))])
+def test_times_of_retries_are_separated_by_commas(environment, text, seconds):
+    environment(**REQUIRED, WEBHOOK_RETRIES=text)
+    assert load_settings().webhook_retries == seconds
 
 
 def test_empty_value_is_the_default(environment):

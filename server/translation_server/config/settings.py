@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from annotated_types import Interval
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from translation_server.config.history_files import HistoryFile
 from translation_server.config.users import MAX_PASSWORD
@@ -179,7 +179,7 @@ AnyOrigins = Annotated[str | None, _list_of(re.compile(rf"\*|{ORIGIN.pattern}", 
 WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
 WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
 RETRY_TIMES = Must("up to 20 times like 5s or 30m, separated by commas")
-RetryDelays = Annotated[tuple[float, ...], BeforeValidator(_read_durations), RETRY_TIMES]
+RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_read_durations), RETRY_TIMES]
 
 MetricsToken = Annotated[
     SecretStr | None,
