@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 SDKS := .venv-sdks
 BROWSER := .venv-browser
+DOCS := .venv-docs
 PACKAGES := .venv-packages
 HAS_NPM := $(shell command -v npm 2>/dev/null)
 NODE_SDKS := $(if $(HAS_NPM),tests/sdks/node/node_modules/.package-lock.json)
@@ -17,7 +18,7 @@ PINNED := $(RUNTIME) requirements/development.txt
 # The tests start many programs. Each would compile all its modules at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types-js coverage check generate bench sdks bad-days browser packages up lock
+.PHONY: help demo test lint types-js coverage check generate bench sdks bad-days browser packages docs up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -77,6 +78,9 @@ browser: $(BROWSER)/installed ## try the dashboard in Chromium; with SCREENSHOTS
 packages: $(PACKAGES)/installed $(NODE_PACKAGES) ## build the wheels and images, and try them in clean environments, as a user gets them
 	$(PACKAGES)/bin/python -m pytest tests/packages
 
+docs: $(DOCS)/installed ## build the site of the documentation in build/site, without the internet
+	$(DOCS)/bin/python tools/build_site.py
+
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
 
@@ -88,6 +92,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
 	$(LOCK) $(PINNED:%=-c %) --group browser -o requirements/browser.txt
 	$(LOCK) $(PINNED:%=-c %) --group packages -o requirements/packages.txt
+	$(LOCK) $(PINNED:%=-c %) --group docs -o requirements/docs.txt
 	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
 	for folder in tests/sdks/node tools/typescript; do (cd $$folder && rm package-lock.json && \
 		npm install --loglevel=error --package-lock-only \
@@ -119,7 +124,7 @@ $(VENV)/bench: $(VENV)/development requirements/benchmarks.txt
 # The official clients of other APIs, and the driver of a browser, have virtual environments of their own: nothing else may
 # come to need them.
 
-$(SDKS)/installed $(BROWSER)/installed $(PACKAGES)/installed: .venv-%/installed: $(RUNTIME) requirements/%.txt server/pyproject.toml client/pyproject.toml
+$(SDKS)/installed $(BROWSER)/installed $(PACKAGES)/installed $(DOCS)/installed: .venv-%/installed: $(RUNTIME) requirements/%.txt server/pyproject.toml client/pyproject.toml
 	$(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/$*.txt
 	.venv-$*/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client

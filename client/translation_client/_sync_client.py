@@ -66,7 +66,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             video_length: Seconds of video.
             job_id: An id of your own, if the dialect accepts one, as `translate` does.
             simulate: The fate of the job, if the server is this project's: `{"after_polls": 3}`, or some of `delay`,
-            `outcome`, `message` and `paused`.
+                `outcome`, `message` and `paused`.
             input: Fields that only this API knows, such as `{"prompt": "a cat"}`.
             files: Files for an API that takes a multipart form, such as `{"video": "video.mp4"}`: paths, or files that
                 are open in binary mode and seekable. They are sent in pieces, and from their beginning at each retry.
@@ -97,7 +97,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         Args:
             job_id: The job.
             long_poll: How many whole seconds the server may hold the poll until the job ends, if it supports that and
-            the client's own `long_poll` allows it. Such a poll never comes too early.
+                the client's own `long_poll` allows it. Such a poll never comes too early.
 
         Raises:
             NotFound: The user has no such job.
