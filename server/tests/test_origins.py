@@ -219,3 +219,18 @@ def test_get_requests_that_change_something_need_an_own_origin(start, own_dialec
     assert api.get(f"/own/tasks/{job_id}", headers=elsewhere).status_code == 200
     assert len(api.get("/jobs").json()["jobs"]) == 1
     assert api.get(f"/own/tasks/{job_id}/delete").status_code == 200
+
+
+def test_own_pages_are_read_only_if_so_set(start):
+    api = start(read_only_dashboard="on")
+    own = f"http://{api.base_url.host}:{api.base_url.port}"
+    for page in ({"Sec-Fetch-Site": "same-origin", "Origin": own}, {"Origin": own}, {"Sec-Fetch-Site": "same-origin"}):
+        for method, path in (("POST", "/start"), ("PATCH", "/sandbox"), ("DELETE", "/jobs/1"), ("GET", "/status")):
+            assert "READ_ONLY_DASHBOARD" in problem(api.request(method, path, headers=page), 403)
+        assert api.get("/jobs", headers=page).json()["jobs"] == []
+    assert api.submit()
+    assert " data-read-only" in api.get("/dashboard").text
+
+
+def test_controls_are_there_unless_the_dashboard_is_read_only(api):
+    assert "data-read-only" not in api.get("/dashboard").text

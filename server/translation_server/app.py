@@ -136,6 +136,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
         cors_origins=_listed(settings.cors_origins),
+        read_only=settings.read_only_dashboard == "on",
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         webhook_allow=_webhook_hosts(settings),
         webhook_retries=settings.webhook_retries,
@@ -164,6 +165,7 @@ def assemble(
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     cors_origins: Collection[str] = (),
+    read_only: bool = False,
     proxies: Proxies | None = None,
     webhook_allow: Iterable[str] = (),
     webhook_retries: tuple[float, ...] = RETRY_DELAYS,
@@ -190,6 +192,7 @@ def assemble(
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         cors_origins: the origins of pages that may read answers, too; ``*`` lets all others only read.
+        read_only: whether the server's own pages may change nothing.
         proxies: the proxies that are trusted to say where requests come from.
         webhook_allow: where webhooks may be delivered besides this machine: host names, addresses and networks.
         webhook_retries: how long after an attempt of a delivery the next one follows, in seconds.
@@ -228,6 +231,7 @@ def assemble(
         [*origins, *cors_origins],
         tokens=[one.header for listed in schemes.values() for one in listed],
         changing=[route.pattern for route in all_routes if route.action in CHANGING],
+        read_only=read_only,
     )
     drain = Drain(service.end_waits)
 
@@ -307,7 +311,7 @@ def assemble(
     resources: list[object] = [HealthChecks(service, lambda: drain.draining), Docs(document)]
     if simulating:
         resources += [SandboxApi(service, requests, DIALECTS[0]), WebhookApi(service, deliveries)]
-        resources += [LiveApi(service, requests), DashboardApi()]
+        resources += [LiveApi(service, requests), DashboardApi(read_only=read_only)]
     for resource in [*resources, *measuring.resources(authenticator)]:
         add_own_routes(app, resource)
     app.add_middleware(middleware.around)

@@ -61,9 +61,11 @@ def naive_jobs(api):
 
 def test_row_shows_the_polls_the_fault_and_the_lateness(page, naive_jobs, screenshot):
     first, _, third = naive_jobs
-    expect(row(page, first)).to_contain_text("4 polls · took 30.0 s · 14.0 s late")
+    expect(row(page, first)).to_contain_text("4 polls · fault: status 503 · took 30.0 s · learned 14.0 s later")
     timeline = row(page, first).get_by_role("img")
-    expect(timeline).to_have_attribute("aria-label", "4 polls; fault: status; ended after 30.0 s; learned 14.0 s later")
+    expect(timeline).to_have_attribute(
+        "aria-label", "4 polls; fault: status 503; ended after 30.0 s; learned 14.0 s later"
+    )
     expect(row(page, third)).to_contain_text("pending, paused")
     for sign, count in {".poll": 3, ".fault": 1, ".end": 1, ".late": 1, ".learned": 1}.items():
         expect(row(page, first).locator(f"svg {sign}")).to_have_count(count)
@@ -94,9 +96,9 @@ def test_jobs_are_filtered_by_state_and_id(page, api, naive_jobs):
 def test_job_is_paused_unpaused_and_ended_by_buttons(page, api):
     paused, failed, completed, cancelled = (api.submit() for _ in range(4))
     details(page, paused).get_by_role("button", name="Pause").click()
-    expect(row(page, paused)).to_contain_text("paused")
+    expect(row(page, paused)).to_contain_text("pending, paused")
     details(page, paused).get_by_role("button", name="Unpause").click()
-    expect(row(page, paused)).not_to_contain_text("paused")
+    expect(row(page, paused)).not_to_contain_text("pending, paused")
     shown = details(page, failed)
     shown.get_by_label("Message").fill("no speech")
     shown.get_by_role("button", name="Finish as error").click()
@@ -315,3 +317,76 @@ def receiver():
     with in_background(Handler) as server:
         server.posts, server.url = 0, f"http://127.0.0.1:{server.server_port}/"
         yield server
+
+
+def test_details_show_fate_input_output_and_webhooks(page, api, receiver):
+    job_id = api.submit({"source_language": "fr", "webhook": {"url": receiver.url}, "simulate": {"delay": 60}})
+    api.finish(job_id, "error", message="no speech")
+    hooks = view(page, "Webhooks")
+    expect(hooks.locator("summary")).to_contain_text("delivered, 1 attempt")
+    view(page, "Jobs")
+    shown = details(page, job_id)
+    expect(shown).to_contain_text("as error, with the message “no speech”")
+    expect(shown.get_by_role("region", name="Attempts of")).to_contain_text("204")
+    expect(shown.locator("pre").first).to_contain_text('"source_language": "fr"')
+    expect(shown.locator("pre").last).to_contain_text('"error_message": "no speech"')
+
+
+def test_refused_action_is_told_in_the_dialog(page, api):
+    shown = details(page, api.submit())
+    shown.get_by_label("Message").fill("x" * 5000)
+    shown.get_by_role("button", name="Finish as error").click()
+    expect(shown.get_by_role("alert")).to_contain_text("message")
+
+
+def test_requests_are_paused(page, api):
+    requests = view(page, "Requests")
+    api.job(api.submit())
+    expect(requests.get_by_role("row")).to_have_count(3)
+    requests.get_by_role("button", name="Pause").click()
+    api.submit()
+    expect(requests).to_contain_text("Paused at request 2. The newest is 3.")
+    expect(requests.get_by_role("row")).to_have_count(3)
+    requests.get_by_role("button", name="Continue").click()
+    expect(requests.get_by_role("row")).to_have_count(4)
+
+
+def test_past_pause_stays_in_the_timeline(page, api):
+    api.set_clock(frozen=True)
+    job_id = api.submit()
+    api.change_job(job_id, do="pause")
+    expect(row(page, job_id)).to_contain_text("paused")
+    api.set_clock(advance=30)
+    api.change_job(job_id, do="unpause")
+    expect(row(page, job_id)).to_contain_text("was paused for 30.0 s")
+    expect(row(page, job_id).locator("svg .paused")).to_have_count(1)
+
+
+def test_read_only_page_has_no_controls(context, run):
+    server = run(READ_ONLY_DASHBOARD="on", MIN_DELAY="100", MAX_DELAY="100")
+    job_id = server.client.submit()  # clients are not affected
+    page = context.new_page()
+    page.goto(f"{server.client.base_url}/")
+    for name in VIEWS:
+        shown = view(page, name)
+        expect(shown).to_be_visible()
+        assert {button.inner_text().split()[0] for button in shown.get_by_role("button").all()} <= {
+            "…",
+            "Pause",
+            "Copy",
+        }
+        assert shown.locator("input[type=text]:not([readonly]), textarea:not([readonly])").count() in {0, 2}
+    view(page, "Jobs")
+    shown = details(page, job_id)
+    expect(shown.get_by_role("button")).to_have_text(["Close"])
+    for method, path in {
+        "POST": "sandbox/reset",
+        "PATCH": "sandbox",
+        "DELETE": f"jobs/{job_id}",
+        "PUT": "start",
+    }.items():
+        send = "([method, path]) => fetch(path, {method}).then(async (answer) => [answer.status, await answer.text()])"
+        status, text = page.evaluate(send, [method, path])
+        assert status == 403
+        assert "READ_ONLY_DASHBOARD" in text
+    assert server.client.job(job_id)["status"] == "pending"

@@ -47,6 +47,7 @@ class OriginPolicy:
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         tokens: the headers that have API keys, which no page of another site can make a browser send.
         changing: the requests that change something, whatever their method.
+        read_only: whether the server's own pages may send no unsafe requests either.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class OriginPolicy:
         origins: Iterable[str] = (),
         tokens: Iterable[bytes] = (),
         changing: Iterable[RequestPattern] = (),
+        *,
+        read_only: bool = False,
     ) -> None:
         names = frozenset(map(_normalized, hosts))
         self._any = "*" in names
@@ -63,6 +66,7 @@ class OriginPolicy:
         self._origins = {origin_of(origin) for origin in origins} - {None}
         self._tokens = frozenset(tokens) - SENT_BY_BROWSERS
         self._changing = re.compile("|".join(pattern.expression for pattern in changing if pattern.method in SAFE))
+        self._read_only = read_only
         self._last_accepted: bytes | None = None
 
     def accepts_host(self, host: bytes | None) -> bool:
@@ -78,7 +82,8 @@ class OriginPolicy:
         """Checks the host and the origin of a request.
 
         Raises:
-            Problem: 421 for another host; 403 for an unsafe request from a page of another origin.
+            Problem: 421 for another host; 403 for an unsafe request from a page of another origin, or from the
+                server's own if they are read-only.
         """
         headers: Headers = scope["headers"]
         for host in _values(headers, b"host"):
@@ -86,8 +91,12 @@ class OriginPolicy:
                 detail = f"This server is not called {host[:MAX_SHOWN]!r}: use its IP address, or set ALLOWED_HOSTS."
                 raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
         path = scope["path"].removeprefix(scope["root_path"])
-        is_unsafe = scope["method"] not in SAFE or self._changing.fullmatch(path)
-        if is_unsafe and not self._is_trusted(headers):
+        if scope["method"] in SAFE and not self._changing.fullmatch(path):
+            return
+        if self._read_only and _is_of_own_page(headers):
+            detail = "The pages of this server are read-only (READ_ONLY_DASHBOARD=on): send this by another client."
+            raise Problem(HTTPStatus.FORBIDDEN, detail)
+        if not self._is_trusted(headers):
             detail = (
                 "A browser sent this for a page of another site: send it from a page of this server, "
                 "or add the page's origin to TRUSTED_ORIGINS."
@@ -98,20 +107,25 @@ class OriginPolicy:
         """Whether no page of an untrusted origin can have sent an unsafe request with these headers."""
         if any(name in self._tokens or (name == b"authorization" and _is_bearer(value)) for name, value in headers):
             return True
-        origins, sites, hosts = (_values(headers, name) for name in (b"origin", b"sec-fetch-site", b"host"))
-        origin = origin_of(", ".join(origins))
-        if origin in self._origins:
+        origins, sites = _values(headers, b"origin"), _values(headers, b"sec-fetch-site")
+        if origin_of(", ".join(origins)) in self._origins:
             return True
-        if sites:
-            return sites in (["same-origin"], ["none"])
-        return not origins or (
-            origin is not None and [origin[1:]] == [_host_and_port(host, origin[0]) for host in hosts]
-        )
+        return _is_of_own_page(headers) or (sites == ["none"] if sites else not origins)
 
     def _is_own(self, host: str) -> bool:
         match = AUTHORITY.fullmatch(host)
         name = _normalized(match[1]) if match else ""
         return self._any or name in self._names or name.endswith(self._suffixes) or _is_address(name)
+
+
+def _is_of_own_page(headers: Headers) -> bool:
+    """Whether a browser has sent a request for a page of this server; older browsers send no Sec-Fetch-Site."""
+    if sites := _values(headers, b"sec-fetch-site"):
+        return sites == ["same-origin"]
+    origin = origin_of(", ".join(_values(headers, b"origin")))
+    return origin is not None and [origin[1:]] == [
+        _host_and_port(host, origin[0]) for host in _values(headers, b"host")
+    ]
 
 
 def own_names(*more: str) -> set[str]:

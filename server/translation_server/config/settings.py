@@ -31,9 +31,7 @@ from translation_server.core.scenarios import ScenarioName
 
 ENV_FILE = ".env"
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""The characters that Basic authentication allows neither in a name nor in a password."""
-
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # what Basic authentication allows neither in a name nor in a password
 DISTRIBUTION = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 EMPIRICAL = re.compile(r"\s*empirical\s*\(\s*([^,]*[^,\s])\s*(?:,\s*(.*\S)\s*)?\)\s*", re.IGNORECASE)
 
@@ -175,7 +173,6 @@ ORIGINS = Must("origins such as https://app.example or http://localhost:3000, se
 Origins = Annotated[str | None, _list_of(ORIGIN), ORIGINS]
 ANY_ORIGINS = Must(f"* or {ORIGINS.be}")
 AnyOrigins = Annotated[str | None, _list_of(re.compile(rf"\*|{ORIGIN.pattern}", ORIGIN.flags)), ANY_ORIGINS]
-
 WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
 WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
 RETRY_TIMES = Must("up to 20 times like 5s or 30m, separated by commas")
@@ -293,6 +290,9 @@ class Settings(BaseSettings):
         description="the origins of other sites whose pages may call this server: read its answers, send credentials, "
         "and change something, as with `TRUSTED_ORIGINS`; `*` lets pages of all others read, without the browser's "
         "credentials",
+    )
+    read_only_dashboard: Switch = Field(
+        "off", description="`on` takes the controls from the dashboard, and refuses changes by pages of this server"
     )
     webhook_allow: WebhookHosts = Field(
         None,

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.preferences import accepted, values_of
@@ -24,7 +24,10 @@ HEADERS = {"Cache-Control": "no-cache", "Content-Security-Policy": POLICY, "X-Co
 
 
 class DashboardApi:
-    """The routes of the page."""
+    """The routes of the page; ``read_only`` leaves out its controls."""
+
+    def __init__(self, *, read_only: bool = False) -> None:
+        self._read_only = read_only
 
     @OwnRoute("GET", "/")
     async def index(self, request: Request) -> Response:
@@ -37,7 +40,10 @@ class DashboardApi:
     @OwnRoute("GET", "/dashboard")
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Returns the page."""
-        return FileResponse(FILES[PAGE], headers=HEADERS)
+        text = FILES[PAGE].read_text(encoding="utf-8")
+        if self._read_only:
+            text = text.replace("<html ", "<html data-read-only ", 1)
+        return HTMLResponse(text, headers=HEADERS)
 
     @OwnRoute("GET", "/dashboard/{name}")
     async def file(self, request: Request, name: str) -> Response:  # noqa: ARG002 - every endpoint is given it

@@ -1,6 +1,9 @@
 // Requests to the server, with the credentials that the browser has for it.
 
-import { byId, setText } from "./dom.js";
+import { button, byId, setText } from "./dom.js";
+
+/** Whether the server refuses what the controls of the page would send. */
+export const READ_ONLY = document.documentElement.hasAttribute("data-read-only");
 
 /**
  * Sends a request and returns the JSON of its answer.
@@ -27,12 +30,23 @@ export async function request(method, path, body) {
  * @returns {Promise<T | undefined>}
  */
 export async function attempt(act) {
-  setText(byId("messages"), "");
+  const place = document.querySelector("dialog[open] [role=alert]") ?? byId("messages"); // a dialog covers the rest
+  setText(place, "");
   try {
     return await act();
   } catch (error) {
     const reason = error instanceof TypeError ? "The server does not answer." : /** @type {Error} */ (error).message;
-    setText(byId("messages"), reason);
+    setText(place, reason);
     return undefined;
   }
+}
+
+/**
+ * Creates a button that changes something; null if the page is read-only.
+ * @param {string} text
+ * @param {() => unknown} act
+ * @param {Record<string, unknown>} [attributes]
+ */
+export function control(text, act, attributes) {
+  return READ_ONLY ? null : button(text, act, attributes);
 }

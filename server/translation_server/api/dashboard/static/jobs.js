@@ -1,9 +1,9 @@
 // The jobs of the sandbox: filters, a row for each job, and the details of one.
 
-import { attempt, request } from "./api.js";
-import { button, byId, h, setText, table } from "./dom.js";
+import { details } from "./details.js";
+import { byId, h, setText } from "./dom.js";
 import { duration, endOf, keyOf, stateOf, STATES } from "./model.js";
-import { describe, inWords, lateness, timeline } from "./timeline.js";
+import { faultsOf, lateness, timeline } from "./timeline.js";
 
 const SHOWN = 100; // how many jobs are listed at a time
 const SIGNS = { pending: "…", completed: "✓", error: "✗", cancelled: "–" };
@@ -50,7 +50,7 @@ export function jobsView(model) {
       before = known.element;
     }
     const more = found.length > SHOWN ? `The newest ${SHOWN} of ${found.length} jobs are listed.` : "";
-    setText(empty, jobs.length === 0 ? "There are no jobs yet. Start one, or point your client at this server."
+    setText(empty, !model.sandbox ? "Loading…" : jobs.length === 0 ? "There are no jobs yet. Start one, or point your client at this server."
       : found.length === 0 ? "No job matches." : more);
     empty.hidden = empty.textContent === "";
   }
@@ -61,7 +61,7 @@ export function jobsView(model) {
 function legend() {
   const sign = (/** @type {string} */ kind, /** @type {string} */ text) => h("li", { class: `sign ${kind}` }, text);
   return h("ul", { class: "legend", "aria-label": "Signs" }, sign("poll", "poll"), sign("held", "long poll"),
-    sign("fault", "fault or error"), sign("end", "true end"), sign("late", "late"), sign("learned", "the caller learned of it"),
+    sign("fault", "fault or error"), sign("end", "true end"), sign("late", "ended, but the client does not know"), sign("learned", "the client learned of it"),
     sign("paused", "paused"));
 }
 
@@ -89,65 +89,10 @@ function row(key, model) {
     setText(id, job.api === "native" ? job.job_id : `${job.job_id} (${job.api}/${job.kind})`);
     bar.replaceChildren(timeline(job, model, now));
     const late = lateness(job, model), end = endOf(job);
-    setText(facts, [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`,
+    setText(facts, [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`, faultsOf(polls),
+      job.paused_for > 0 ? `was paused for ${duration(job.paused_for)}` : null,
       current !== "pending" && end !== null ? `took ${duration(end - job.created_at)}` : null,
-      late !== null ? `${duration(late)} late` : current === "pending" ? null : "not learned"].filter(Boolean).join(" · "));
+      late !== null ? `learned ${duration(late)} later` : current === "pending" ? null : "the client does not know yet"].filter(Boolean).join(" · "));
   }
   return { element, update };
-}
-
-/**
- * Opens the details of a job.
- * @param {string} key
- * @param {import("./model.js").Model} model
- */
-async function details(key, model) {
-  const job = model.jobs.get(key);
-  if (!job) return;
-  const dialog = byId("dialog"), path = `sandbox/jobs/${job.job_id.split("/").map(encodeURIComponent).join("/")}`;
-  const message = h("input", { id: "message", type: "text", placeholder: "error message" });
-  const act = (/** @type {unknown} */ body) => attempt(async () => {
-    await request("POST", path, body);
-    dialog.close();
-  });
-  const [shown, card, hooks] = await Promise.all([
-    attempt(() => request("GET", path)), attempt(() => request("GET", "sandbox/report")),
-    attempt(() => request("GET", "sandbox/webhooks?limit=100")),
-  ]);
-  const findings = (card?.findings ?? []).filter((/** @type {any} */ one) => one.jobs?.includes(job.job_id));
-  const deliveries = (hooks?.deliveries ?? []).filter((/** @type {any} */ one) => one.job_id === job.job_id);
-  const pending = stateOf(job, model.now()) === "pending";
-  const controls = !pending ? h("p", {}, "The job has ended: it can no longer be changed.") : h("div", { class: "tools" },
-    button(job.paused_at === null ? "Pause" : "Unpause", () => act({ do: job.paused_at === null ? "pause" : "unpause" })),
-    button("Cancel", () => act({ do: "cancel" })),
-    button("Finish as completed", () => act({ do: "finish", outcome: "completed" })),
-    button("Finish as error", () => act({ do: "finish", outcome: "error", ...(message.value && { message: message.value }) })),
-    h("label", { for: "message" }, "Message ", message));
-  dialog.replaceChildren(
-    h("h2", { id: "dialog-title" }, `Job ${job.job_id}`), h("p", {}, inWords(job, model, model.now())), controls,
-    polls(job, model), h("h3", {}, "What the report card says of it"),
-    findings.length === 0 ? h("p", {}, "Nothing.") : h("ul", {}, ...findings.map((/** @type {any} */ one) =>
-      h("li", {}, `${one.severity} ${one.rule}: ${one.message}`))),
-    deliveries.length ? table("Webhooks", ["event", "state", "attempts"], deliveries.map((/** @type {any} */ one) =>
-      [one.event, one.state, one.attempts.length])) : null,
-    h("h3", {}, "The job"), h("pre", { tabindex: "0" }, JSON.stringify(shown, null, 2)),
-    h("h3", {}, "Its fate"), h("pre", { tabindex: "0" }, JSON.stringify(job, null, 2)),
-    button("Close", () => dialog.close()));
-  dialog.showModal();
-}
-
-/**
- * The requests of a job, as a table.
- * @param {import("./model.js").Job} job
- * @param {import("./model.js").Model} model
- */
-function polls(job, model) {
-  const found = model.pollsOf(job).slice(-200);
-  let before = job.created_at;
-  return table("Polls", ["after", "gap", "what", "status", "told to come back after", "fault"], found.map((poll) => {
-    const gap = poll.virtual_at - before;
-    before = poll.virtual_at;
-    return [duration(Math.max(0, poll.virtual_at - job.created_at)), duration(Math.max(0, gap)), describe(poll),
-      poll.status || "no answer", poll.hint === null ? "" : duration(poll.hint), poll.faults.join(", ")];
-  }));
 }

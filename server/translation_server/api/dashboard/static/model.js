@@ -58,6 +58,8 @@ export class Model {
   entries = [];
   /** @type {Map<string, Entry[]>} */
   entriesOf = new Map();
+  /** @type {Map<string, [number, number][]>} the pauses of jobs that ended while the page was open */
+  pausesOf = new Map();
 
   /** Forgets everything: a new stream begins with all that there is. */
   clear() {
@@ -83,8 +85,18 @@ export class Model {
 
   /** @param {Job[]} jobs */
   addJobs(jobs) {
-    for (const job of jobs) this.jobs.set(keyOf(job), job);
-    while (this.jobs.size > MAX_JOBS) this.jobs.delete(/** @type {string} */ (this.jobs.keys().next().value));
+    for (const job of jobs) {
+      const key = keyOf(job), before = this.jobs.get(key), longer = job.paused_for - (before?.paused_for ?? 0);
+      if (before && before.paused_at !== null && longer > 0) {
+        this.pausesOf.set(key, [...(this.pausesOf.get(key) ?? []), [before.paused_at, before.paused_at + longer]]);
+      }
+      this.jobs.set(key, job);
+    }
+    while (this.jobs.size > MAX_JOBS) {
+      const oldest = /** @type {string} */ (this.jobs.keys().next().value);
+      this.jobs.delete(oldest);
+      this.pausesOf.delete(oldest);
+    }
   }
 
   /** @param {Entry[]} entries */
@@ -96,7 +108,7 @@ export class Model {
         if (known) known.push(entry);
         else this.entriesOf.set(id, [entry]);
       }
-      const shown = spoiledJob(entry);
+      const shown = this.spoiledJob(entry);
       if (shown) this.entriesOf.set(shown, [...(this.entriesOf.get(shown) ?? []), entry]);
     }
     if (this.entries.length > 1.2 * MAX_ENTRIES) {
@@ -105,6 +117,17 @@ export class Model {
       this.entriesOf.clear();
       this.addEntries(kept);
     }
+  }
+
+  /**
+   * The id of the job that a request asked for, if a fault kept the answer from the caller.
+   * @param {Entry} entry
+   */
+  spoiledJob(entry) {
+    if (entry.jobs.length || !entry.faults.length || !POLLS.has(entry.action ?? "")) return null;
+    const parts = new Set(entry.path.split(/[/:]/).map(decoded));
+    const jobs = [...this.jobs.values()];
+    return jobs.find((job) => parts.has(job.job_id) || job.job_id.includes("/") && entry.path.includes(job.job_id))?.job_id ?? null;
   }
 
   /** The jobs, the newest first. */
@@ -135,13 +158,13 @@ export class Model {
   }
 }
 
-/**
- * The id of the job that a request asked for, if a fault kept the answer from the caller.
- * @param {Entry} entry
- */
-function spoiledJob(entry) {
-  return entry.jobs.length === 0 && entry.faults.length && POLLS.has(entry.action ?? "")
-    ? entry.path.slice(entry.path.lastIndexOf("/") + 1) : null;
+/** @param {string} text a part of a path */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** @param {Job} job */

@@ -1,6 +1,6 @@
 // The newest requests of the log, with a filter and a pause.
 
-import { byId, h, setText } from "./dom.js";
+import { button, byId, h, setText } from "./dom.js";
 
 const SHOWN = 200;
 
@@ -8,13 +8,18 @@ const SHOWN = 200;
 export function requestsView(model) {
   const section = byId("requests-view"), text = h("input", { type: "search", id: "filter", input: () => update(true) });
   const faulty = h("input", { type: "checkbox", id: "faulty", change: () => update(true) });
-  const paused = h("input", { type: "checkbox", id: "paused", change: () => update(true) });
+  const pause = button("Pause", () => {
+    paused = !paused;
+    setText(pause, paused ? "Continue" : "Pause");
+    update(true);
+  });
+  let paused = false;
   const note = h("p", { class: "empty" }), body = h("tbody", {});
   const columns = ["number", "time", "request", "status", "took", "faults", "jobs"];
   section.append(h("h2", { id: "requests-title" }, "Requests"), h("div", { class: "tools" },
     h("label", { for: "filter" }, "Filter ", text),
     h("label", { for: "faulty" }, faulty, " only with faults or errors"),
-    h("label", { for: "paused" }, paused, " pause")), note,
+    pause), note,
   h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Request log" }, h("table", {},
     h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col" }, column)))), body)));
   let newest = -1;
@@ -40,11 +45,13 @@ export function requestsView(model) {
   /** @param {boolean} [anew] */
   function update(anew = false) {
     const last = model.entries.at(-1)?.number ?? 0;
-    if (!anew && (paused.checked || last === newest)) return;
-    newest = last;
-    const found = model.entries.filter(wanted);
+    if (paused && last !== newest) setText(note, `Paused at request ${newest}. The newest is ${last}.`);
+    note.hidden = note.textContent === "";
+    if (!anew && (paused || last === newest)) return;
+    if (!paused) newest = last;
+    const found = model.entries.filter((entry) => entry.number <= newest && wanted(entry));
     body.replaceChildren(...found.slice(-SHOWN).reverse().map(row));
-    setText(note, model.entries.length === 0 ? "No request has come yet."
+    setText(note, !model.sandbox ? "Loading…" : model.entries.length === 0 ? "No request has come yet."
       : found.length === 0 ? "No request matches."
         : found.length > SHOWN ? `The newest ${SHOWN} of ${found.length} requests are listed.` : "");
     note.hidden = note.textContent === "";

@@ -1,19 +1,21 @@
 // The settings of the sandbox: scenarios, delays, errors, fault rules; and the reset.
 
-import { attempt, request } from "./api.js";
+import { attempt, control, READ_ONLY, request } from "./api.js";
 import { button, byId, h, setText } from "./dom.js";
 
 /** @param {import("./model.js").Model} model */
 export function settingsView(model) {
   const section = byId("settings-view"), scenarios = h("div", { class: "tools", role: "group", "aria-label": "Scenarios" });
   const meaning = h("p", {}), form = h("form", { class: "settings", submit: save });
-  const faults = h("textarea", { id: "faults", rows: 10, spellcheck: "false" }), fired = h("p", {});
+  const faults = h("textarea", { id: "faults", rows: 10, spellcheck: "false", readonly: READ_ONLY }), fired = h("p", {});
   section.append(h("h2", { id: "settings-title" }, "Settings"), h("h3", {}, "Scenario"), scenarios, meaning,
     h("h3", {}, "Delays and errors"), form, h("h3", {}, "Fault rules"), fired,
-    h("label", { for: "faults" }, "Rules as JSON; the server checks them"), faults,
-    h("p", {}, button("Save the rules", saveFaults)), h("h3", {}, "Reset"),
-    h("p", {}, "A reset deletes the jobs, the request log, the fault rules, the clock and the settings of this sandbox."),
-    h("p", {}, button("Reset the sandbox", reset, { class: "dangerous" })));
+    h("label", { for: "faults" }, READ_ONLY ? "Rules as JSON" : "Rules as JSON; the server checks them"), faults);
+  if (!READ_ONLY) {
+    section.append(h("p", {}, button("Save the rules", saveFaults)), h("h3", {}, "Reset"),
+      h("p", {}, "A reset deletes the jobs, the request log, the fault rules, the clock and the settings of this sandbox."),
+      h("p", {}, button("Reset the sandbox", reset, { class: "dangerous" })));
+  }
   const fields = {
     delay: input("delay", "Delay", "as JSON, in seconds"),
     error_probability: input("error_probability", "Error probability", "0 to 1"),
@@ -23,12 +25,15 @@ export function settingsView(model) {
     poll_cost: input("poll_cost", "Cost of a poll", "in seconds"),
     webhook: input("webhook", "Webhook of all jobs", "as JSON; empty for none"),
   };
-  form.append(...Object.values(fields).map(({ label }) => label), h("p", {}, h("button", { type: "submit" }, "Save the settings")));
+  form.append(...Object.values(fields).map(({ label }) => label));
+  if (!READ_ONLY) form.append(h("p", {}, h("button", { type: "submit" }, "Save the settings")));
+  /** @type {Record<string, string>} */
+  const meanings = {};
   let shown = "", listed = false;
 
   /** @param {string} id @param {string} name @param {string} hint */
   function input(id, name, hint) {
-    const field = h("input", { id: `set-${id}`, type: "text", autocomplete: "off", "aria-describedby": `hint-${id}` });
+    const field = h("input", { id: `set-${id}`, type: "text", autocomplete: "off", readonly: READ_ONLY, "aria-describedby": `hint-${id}` });
     return { field, label: h("p", {}, h("label", { for: `set-${id}` }, name), field, h("small", { id: `hint-${id}` }, hint)) };
   }
 
@@ -56,14 +61,16 @@ export function settingsView(model) {
     dialog.replaceChildren(h("h2", { id: "dialog-title" }, "Reset the sandbox?"),
       h("p", {}, `All ${model.jobs.size} jobs and the request log are deleted.`),
       button("Reset", () => attempt(() => request("POST", "sandbox/reset")).then(() => dialog.close()), { class: "dangerous" }),
-      button("Keep everything", () => dialog.close(), { autofocus: true }));
+      button("Keep everything", () => dialog.close(), { autofocus: true }), h("p", { role: "alert" }));
     dialog.showModal();
   }
 
   async function list() {
     const found = await attempt(() => request("GET", "sandbox/scenarios"));
-    scenarios.replaceChildren(...(found?.scenarios ?? []).map((/** @type {any} */ one) => button(one.scenario, () =>
-      attempt(() => request("PATCH", "sandbox", { scenario: one.scenario })), { title: one.meaning, "data-meaning": one.meaning })));
+    scenarios.replaceChildren(...(found?.scenarios ?? []).flatMap((/** @type {any} */ one) => {
+      meanings[one.scenario] = one.meaning;
+      return control(one.scenario, () => attempt(() => request("PATCH", "sandbox", { scenario: one.scenario })), { title: one.meaning }) ?? [];
+    }));
     shown = "";
   }
 
@@ -80,7 +87,7 @@ export function settingsView(model) {
     faults.value = JSON.stringify(rules, null, 2);
     setText(fired, sandbox.faults.length === 0 ? "There are no fault rules."
       : sandbox.faults.map((/** @type {any} */ rule) => `${rule.kind}: fired ${rule.fired} times`).join("; "));
-    setText(meaning, sandbox.scenario === null ? "No scenario is set." : `The scenario is ${sandbox.scenario}.`);
+    setText(meaning, sandbox.scenario === null ? "No scenario is set." : `The scenario is ${sandbox.scenario}. ${meanings[sandbox.scenario] ?? ""}`);
     for (const each of scenarios.children) each.setAttribute("aria-pressed", String(each.textContent === sandbox.scenario));
   }
   return { update };

@@ -1,6 +1,6 @@
 // Starts a job, and shows the commands that do the same.
 
-import { attempt, request } from "./api.js";
+import { attempt, READ_ONLY, request } from "./api.js";
 import { button, byId, h, setText } from "./dom.js";
 
 export function startView() {
@@ -12,7 +12,7 @@ export function startView() {
     h("option", { value: "completed" }, "completed"), h("option", { value: "error" }, "error"));
   section.append(h("h2", { id: "start-title" }, "Start a job"),
     h("form", { submit: start }, ...[source, target, length, delay].map(({ line }) => line),
-      h("p", {}, h("label", { for: "outcome" }, "Ends as"), outcome), h("p", {}, h("button", { type: "submit" }, "Start"))),
+      h("p", {}, h("label", { for: "outcome" }, "Ends as"), outcome), READ_ONLY ? null : h("p", {}, h("button", { type: "submit" }, "Start"))),
     result, h("h3", {}, "The same elsewhere"), lines);
 
   /** @param {string} id @param {string} name @param {string} value @param {string} [type] */

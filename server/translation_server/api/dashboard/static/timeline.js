@@ -1,7 +1,7 @@
 // A job as a bar in time, with every poll, every fault, the true end and the moment at which the caller learned of it.
 
 import { h } from "./dom.js";
-import { answeredAt, duration, endOf, stateOf } from "./model.js";
+import { answeredAt, duration, endOf, keyOf, stateOf } from "./model.js";
 
 const TOP = 8, THICKNESS = 12; // in pixels; times are percentages of the width
 const MAX_MARKS = 300; // how many requests of a job are drawn; of more, the first and the last ones
@@ -26,7 +26,7 @@ export function timeline(job, model, now) {
   if (state !== "pending" && end !== null && learnedAt !== null && learnedAt > end) {
     marks.push(rect(x(end), TOP + 4, width(end, learnedAt), THICKNESS - 8, "late"));
   }
-  if (job.paused_at !== null) marks.push(rect(x(job.paused_at), TOP, width(job.paused_at, ended), THICKNESS, "paused"));
+  for (const [from, to] of pauses(job, model, ended)) marks.push(rect(x(from), TOP, width(from, to), THICKNESS, "paused"));
   for (const poll of some(polls)) marks.push(...mark(poll, x, rate));
   if (state !== "pending" && end !== null) marks.push(line(x(end), TOP - 6, TOP + THICKNESS + 6, "end"));
   if (learnedAt !== null) marks.push(h("svg:circle", { cx: `${x(learnedAt)}%`, cy: TOP + THICKNESS / 2, r: 4, class: "learned" }));
@@ -41,15 +41,43 @@ export function timeline(job, model, now) {
  */
 export function inWords(job, model, now) {
   const polls = model.pollsOf(job), end = endOf(job), learned = model.learnedBy(job), state = stateOf(job, now);
-  const faults = polls.flatMap((poll) => poll.faults);
+  const faults = faultsOf(polls);
   const parts = [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`];
-  if (faults.length) parts.push(`${faults.length === 1 ? "fault" : "faults"}: ${[...new Set(faults)].join(", ")}`);
+  if (faults) parts.push(faults);
   if (state === "pending") parts.push(job.paused_at === null ? "pending" : "paused");
   else if (end !== null) {
     parts.push(`ended after ${duration(end - job.created_at)}`);
-    parts.push(learned ? `learned ${duration(lateness(job, model) ?? 0)} later` : "its caller has not learned of it");
+    parts.push(learned ? `learned ${duration(lateness(job, model) ?? 0)} later` : "the client does not know yet");
   }
   return parts.join("; ");
+}
+
+/**
+ * The faults that hit requests, in words; an empty text if there are none.
+ * @param {import("./model.js").Entry[]} polls
+ */
+export function faultsOf(polls) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const poll of polls) {
+    for (const fault of poll.faults) {
+      const name = `${fault}${fault === "status" ? ` ${poll.status}` : ""}`;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+  }
+  const named = [...counts].map(([name, count]) => (count === 1 ? name : `${count} × ${name}`));
+  return named.length === 0 ? "" : `${named.length === 1 && [...counts.values()][0] === 1 ? "fault" : "faults"}: ${named.join(", ")}`;
+}
+
+/**
+ * The known pauses of a job.
+ * @param {import("./model.js").Job} job
+ * @param {import("./model.js").Model} model
+ * @param {number} ended
+ * @returns {[number, number][]}
+ */
+function pauses(job, model, ended) {
+  return [...(model.pausesOf.get(keyOf(job)) ?? []), ...(job.paused_at === null ? [] : [/** @type {[number, number]} */ ([job.paused_at, ended])])];
 }
 
 /**

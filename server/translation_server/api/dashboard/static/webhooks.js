@@ -1,7 +1,7 @@
 // The deliveries of webhooks and their attempts.
 
-import { attempt, request } from "./api.js";
-import { button, byId, h, setText, table } from "./dom.js";
+import { attempt, control, request } from "./api.js";
+import { byId, h, setText, table } from "./dom.js";
 
 const INTERVAL = 2000; // milliseconds
 
@@ -30,14 +30,23 @@ export function webhooksView() {
         + `${one.attempts.length === 1 ? "attempt" : "attempts"}`),
       h("p", {}, `To ${one.url}`),
       one.next_attempt_at ? h("p", {}, `Next attempt at ${one.next_attempt_at}`) : null,
-      button("Redeliver", () => attempt(async () => {
+      control("Redeliver", () => attempt(async () => {
         await request("POST", `sandbox/webhooks/${encodeURIComponent(one.id)}/redeliver`);
         asked = -Infinity;
         await update();
       })),
-      one.attempts.length ? table("Attempts", Object.keys(one.attempts[0]), one.attempts.map((/** @type {any} */ each) =>
-        Object.values(each).map((value) => (typeof value === "object" ? JSON.stringify(value) : String(value))))) : null,
+      attempts(one),
       h("pre", { tabindex: "0" }, one.body ?? ""));
   }
   return { update };
+}
+
+/**
+ * The attempts of a delivery, as a table; null if there are none.
+ * @param {any} delivery
+ */
+export function attempts(delivery) {
+  return delivery.attempts.length === 0 ? null : table(`Attempts of ${delivery.event}`, Object.keys(delivery.attempts[0]),
+    delivery.attempts.map((/** @type {any} */ each) =>
+      Object.values(each).map((value) => (value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)))));
 }
