@@ -35,6 +35,8 @@ from sdk_table import SDKS
 from translation_server import TranslationServer
 
 SCENARIOS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
+"""Without `lossy-webhooks`: it serves all requests, and no official client waits for webhooks."""
+
 PROCESSES = 10  # at a time
 SCENARIOS_AT_A_TIME = 2  # of clients that poll ten times a second
 

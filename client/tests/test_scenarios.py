@@ -1,19 +1,24 @@
 """The scenarios: in each, a naive poller fails, and this library's client completes its jobs without warnings.
 
+In `lossy-webhooks`, which serves all requests, a naive receiver of webhooks does.
 All scenarios run concurrently, each in a sandbox of its own.
 """
 
 import asyncio
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import httpx
 import pytest
 
+from tests.receivers import receiving
 from translation_client import JobTimeout, Sandbox, State, TranslationError
+from translation_client.receivers import Listener
 
 SCENARIOS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
+WEBHOOKS = "lossy-webhooks"
 CLIENTS = ["sync", "async"]
 JOBS = 6
 SEED = 69  # with this seed, a fault hits one of the naive poller's first three jobs in each scenario with random faults
@@ -52,6 +57,38 @@ def asynchronous(sandbox, **options):
     return asyncio.run(together())
 
 
+def naive_receiver(sandbox):
+    """Believes each delivery, and counts it as the end of its job."""
+    with (
+        receiving() as receiver,
+        httpx.Client(base_url=sandbox.url, auth=(str(sandbox.username), str(sandbox.password)), timeout=30) as http,
+    ):
+        body = {"webhook": {"url": receiver.url, "secret": "whsec_c2VjcmV0"}}
+        ids = [http.post("/start", json=body).raise_for_status().json()["job_id"] for _ in range(JOBS)]
+        jobs = [received.body["data"] for received in receiver.take(JOBS)]
+        until = time.monotonic() + 6 * PATIENCE
+        while not sandbox.report().warnings and time.monotonic() < until:
+            time.sleep(0.1)
+        return Counter({(job_id, "completed"): 1 for job_id in ids}), Counter(
+            (job["job_id"], job["status"]) for job in jobs
+        )
+
+
+def sync_receiver(sandbox):
+    with Listener() as receiver, sandbox.client(**OPTIONS) as client, ThreadPoolExecutor(JOBS) as pool:
+        return list(pool.map(lambda _: client.run(webhook=receiver).state, range(JOBS)))
+
+
+def async_receiver(sandbox):
+    async def together():
+        with Listener() as receiver:
+            async with sandbox.async_client(**OPTIONS) as client:
+                runs = (client.run(webhook=receiver) for _ in range(JOBS))
+                return [final.state for final in await asyncio.gather(*runs)]
+
+    return asyncio.run(together())
+
+
 def run_in_sandbox(url, scenario, client, work):
     """Returns the result of some work in a scenario, and its report card. Every run has the same fates and faults."""
     with Sandbox(url, username=f"{scenario}-{client}", password="x") as sandbox:
@@ -74,18 +111,25 @@ def _check_that_errors_are_noticed():
 def results(translation_server):
     """Starts all clients in all scenarios."""
     work = {"sync": sync, "async": asynchronous}
-    with ThreadPoolExecutor(24) as pool:
-        yield {
-            (scenario, name): pool.submit(
-                run_in_sandbox, translation_server.url, scenario, name, partial(run, **HANGING.get(scenario, {}))
-            )
-            for scenario in SCENARIOS
-            if scenario != "stuck"
-            for name, run in work.items()
-        } | {
-            (scenario, "naive"): pool.submit(run_in_sandbox, translation_server.url, scenario, "naive", naive)
-            for scenario in SCENARIOS
-        }
+    with ThreadPoolExecutor(27) as pool:
+        yield (
+            {
+                (scenario, name): pool.submit(
+                    run_in_sandbox, translation_server.url, scenario, name, partial(run, **HANGING.get(scenario, {}))
+                )
+                for scenario in SCENARIOS
+                if scenario != "stuck"
+                for name, run in work.items()
+            }
+            | {
+                (scenario, "naive"): pool.submit(run_in_sandbox, translation_server.url, scenario, "naive", naive)
+                for scenario in SCENARIOS
+            }
+            | {
+                (WEBHOOKS, name): pool.submit(run_in_sandbox, translation_server.url, WEBHOOKS, name, run)
+                for name, run in (("sync", sync_receiver), ("async", async_receiver), ("naive", naive_receiver))
+            }
+        )
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -100,8 +144,14 @@ def test_naive_poller_does_not_see_all_jobs_complete(results, scenario):
     assert results[scenario, "naive"].result(300)[0] != ["completed"] * JOBS
 
 
+def test_naive_receiver_counts_ends_that_are_none(results):
+    (real, counted), report = results[WEBHOOKS, "naive"].result(300)
+    assert counted != real
+    assert "accepted-forgeries" in {finding.rule for finding in report.warnings}
+
+
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS if scenario != "stuck"])
+@pytest.mark.parametrize("scenario", [*(scenario for scenario in SCENARIOS if scenario != "stuck"), WEBHOOKS])
 def test_client_completes_all_jobs_without_warnings(results, scenario, client):
     end, report = results[scenario, client].result(300)
     assert end == ["completed"] * JOBS

@@ -14,6 +14,12 @@ pytestmark = pytest.mark.takes(60)
 
 JOBS = 250  # with two deliveries each
 EVENTS = ["started", "completed"]
+RULES = [
+    {"kind": "lost", "probability": 0.15},
+    {"kind": "doubled", "probability": 0.2},
+    {"kind": "truncate", "route": ["webhook"], "probability": 0.1},
+]
+NOT_RECEIVED = {"lost", "truncate"}
 
 
 @pytest.fixture
@@ -42,12 +48,12 @@ def end_all(server):
 
 
 def recorded(database):
-    """Returns the ids of the deliveries whose attempts are stored."""
+    """Returns the deliveries whose attempts are stored, by their ids."""
 
     async def read():
         store = open_store(database)
         try:
-            return {delivery.id for delivery in await store.deliveries("admin", limit=10 * JOBS)}
+            return {delivery.id: delivery for delivery in await store.deliveries("admin", limit=10 * JOBS)}
         finally:
             await store.close()
 
@@ -80,7 +86,7 @@ def test_killed_server_loses_no_delivery(run, database, receiver):
     run(MODULE, PORT="0", DATABASE_URL=database)
     wait_until(lambda: is_complete(receiver))
     wait_until(lambda: len(recorded(database)) == JOBS * len(EVENTS))
-    assert stored.isdisjoint(received.id for received in receiver.received[before:])
+    assert stored.keys().isdisjoint(received.id for received in receiver.received[before:])
     check_order(receiver)
 
 
@@ -94,3 +100,35 @@ def test_other_servers_take_over_from_one_that_was_killed(run, database, receive
     wait_until(lambda: len(recorded(database)) == JOBS * len(EVENTS))
     check_order(receiver)
     assert all(server.client.get("/sandbox/webhooks").status_code == 200 for server in others)
+
+
+def received_of(delivery):
+    """Returns how many of the stored attempts the receiver got whole."""
+    return sum(attempt.fault not in NOT_RECEIVED for attempt in delivery.attempts) if delivery else 0
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+def test_fault_rules_go_on_after_a_server_was_killed(run, database, receiver, servers):
+    options = {"PORT": "0", "DATABASE_URL": database, "WEBHOOK_RETRIES": ",".join(["1s"] * 8)}
+    first, *others = [run(MODULE, **options) for _ in range(servers)]
+    first.client.change_sandbox(seed=7, faults=RULES)
+    body = {"simulate": {"delay": 1000, "outcome": "completed"}, "webhook": {"url": receiver.url, "events": EVENTS}}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(first.client.submit, [body] * JOBS))
+    wait_until(lambda: len(recorded(database)) == JOBS)
+    end_all(first)
+    wait_until(lambda: sum(received.type == "job.completed" for received in [*receiver.received]) > JOBS // 5)
+    first.process.kill()
+    first.process.wait(PATIENCE)
+    stored, before = recorded(database), Counter(received.id for received in [*receiver.received])
+    if not others:
+        run(MODULE, **options)
+    wait_until(lambda: is_complete(receiver))
+    wait_until(lambda: sum(one.state == "delivered" for one in recorded(database).values()) == JOBS * len(EVENTS))
+    ends, counts = recorded(database), Counter(received.id for received in receiver.received)
+    repeated = {one for one, delivery in ends.items() if counts[one] > received_of(delivery)}
+    assert not {one for one, delivery in ends.items() if counts[one] < received_of(delivery)}
+    assert repeated <= {one for one, count in before.items() if count > received_of(stored.get(one))}
+    assert {attempt.fault for one in ends.values() for attempt in one.attempts} == {None, *(r["kind"] for r in RULES)}
+    begun = {(one.ordinal, one.event): one.attempts[0].wall for one in ends.values()}
+    assert all(begun[ordinal, "started"] <= begun[ordinal, "completed"] for ordinal in range(1, JOBS + 1))
