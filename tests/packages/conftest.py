@@ -1,8 +1,11 @@
 """The packages as they would be published, and what to try them in. `make packages` runs these tests."""
 
+import os
+import shutil
+
 import pytest
 
-from tests.packages.environments import Distributions, Environment, find_python
+from tests.packages.environments import NODE, Distributions, Environment, find_python
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,13 @@ def make_environment(tmp_path_factory):
         return Environment(tmp_path_factory.mktemp(f"python{version}-") / "venv", python)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def node():
+    """Node, with the packages of this folder."""
+    if not (NODE / "node_modules").exists():
+        if os.environ.get("REQUIRE_NODE") == "1":
+            pytest.fail("the packages for Node are not installed, and REQUIRE_NODE=1")
+        pytest.skip("the packages for Node are not installed: `make packages` does that where there is npm")
+    return shutil.which("node")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+NODE = ROOT / "tests" / "packages" / "node"
 TOOLS = Path(sys.executable).parent
 
 UNSET = re.compile(r"PYTHON.*|VIRTUAL_ENV|API_\w+|SERVER_URL|COVERAGE_.*")

@@ -3,18 +3,20 @@
 import json
 import os
 import re
+import subprocess
 import unittest
 
 import httpx
 import pytest
 
-from tests.packages.environments import ROOT, run
+from tests.packages.environments import NODE, ROOT, run
 from tests.pair import find_engine, pull_images
 from translation_client.testing import TranslationContainer
 from translation_server.version import __version__
 
 BAKE = ("docker", "buildx", "bake", "--file", "deploy/docker-bake.hcl")
 BASE = re.search(r"^FROM (\S+)$", (ROOT / "server" / "Dockerfile").read_text(), re.MULTILINE)[1]
+PAGE = (ROOT / "docs" / "testcontainers.md").read_text()
 PREFIX = "packages-test/"
 MOST_BYTES = {"server": 120_000_000, "client": 60_000_000}
 """How much larger than its base an image may be."""
@@ -86,3 +88,14 @@ def test_a_container_for_testcontainers_is_ready_and_takes_settings(monkeypatch)
         assert httpx.get(f"{server.url}/jobs", auth=(server.username, server.password)).status_code == 200
         assert httpx.get(f"{server.url}/jobs", auth=(server.username, "wrong")).status_code == 401
         assert server.password not in os.environ.values()
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_program_for_node_on_the_page_works(node):
+    [program] = re.findall(r"```js\n(// container.mjs\n.*?)```", PAGE, re.DOTALL)
+    program = program.replace(f"translation-server:{__version__}", image("server"))
+    options = {"input": program, "env": os.environ | {"TESTCONTAINERS_RYUK_DISABLED": "true"}, "cwd": NODE}
+    ran = subprocess.run(
+        [node, "--input-type=module", "-"], **options, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (ran.stdout, ran.returncode) == ("202 pending\n", 0), ran.stderr

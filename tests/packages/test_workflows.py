@@ -1,27 +1,12 @@
 """The workflows of GitHub, and the examples of CI in the documentation."""
 
-import os
 import re
-import shutil
 
-import pytest
-
-from tests.packages.environments import ROOT, TOOLS, run
+from tests.packages.environments import NODE, ROOT, TOOLS, run
 from translation_server.version import __version__
 
-NODE = ROOT / "tests" / "packages" / "node"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGE = (ROOT / "docs" / "ci.md").read_text()
-
-
-@pytest.fixture
-def node():
-    """Node, with the packages of this folder."""
-    if not (NODE / "node_modules").exists():
-        if os.environ.get("REQUIRE_NODE") == "1":
-            pytest.fail("the packages for Node are not installed, and REQUIRE_NODE=1")
-        pytest.skip("the packages for Node are not installed: `make packages` does that where there is npm")
-    return shutil.which("node")
 
 
 def example(kind):
