@@ -130,7 +130,8 @@ class Containers(Pair):
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
         self.saved: dict[str, int] = {}
-        shutil.copy(COMPOSE_FILE, folder)
+        text = COMPOSE_FILE.read_text().replace("${IMAGE_PREFIX:-}", f"{self.project}/")  # no other's images
+        (folder / COMPOSE_FILE.name).write_text(text)
         for side in ("server", "client"):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
@@ -312,7 +313,7 @@ def base_images() -> set[str]:
     return {
         name
         for path in files
-        for name in re.findall(r"^(?:FROM| +image:) (?!prom/|grafana/)(\S+)", path.read_text(), re.MULTILINE)
+        for name in re.findall(r"^(?:FROM| +image:) (?!prom/|grafana/|\")(\S+)", path.read_text(), re.MULTILINE)
     }
 
 

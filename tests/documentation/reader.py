@@ -109,15 +109,18 @@ class Reader:
             r"\b8001\b": str(free_port()),
             r"https://api.example\b": f"http://127.0.0.1:{self._port}",
             r"(?<=127\.0\.0\.1:)5432\b": str(free_port()),
+            r"^docker buildx": "IMAGE_PREFIX= docker buildx",
             **SHORTENED,
         }
         self._terminals = {}
         self._current = 1
         self._activates = self._used_docker = False
+        project = f"translation-test-{secrets.token_hex(4)}"
         self._environment = machine.environment | {
             "PORT": self._port,
             "SERVER_URL": f"http://127.0.0.1:{self._port}",
-            "COMPOSE_PROJECT_NAME": f"translation-test-{secrets.token_hex(4)}",
+            "COMPOSE_PROJECT_NAME": project,
+            "IMAGE_PREFIX": f"{project}/",
             "SCALE_NETWORK": f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}",
         }
 

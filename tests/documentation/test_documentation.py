@@ -70,6 +70,7 @@ def test_the_example_env_file_has_every_setting_once_with_its_default():
         "POSTGRES_PASSWORD": "secretpassword",
         "SCALE_NETWORK": "10.83.71",
         "SERVER_MEMORY": "1g",
+        "IMAGE_PREFIX": "",
         "PROMETHEUS_PORT": "9090",
         "GRAFANA_PORT": "3000",
     }

@@ -36,7 +36,14 @@ def test_each_section_of_the_changelog_has_the_kinds_of_changes_in_order():
 
 
 def test_no_file_names_another_version():
-    places = ["deploy/docker-bake.hcl", "docs/ci.md", "docs/testcontainers.md", "docs/testing.md"]
+    places = [
+        "README.md",
+        "docker-compose.yml",
+        "deploy/docker-bake.hcl",
+        "docs/ci.md",
+        "docs/testcontainers.md",
+        "docs/testing.md",
+    ]
     found = {
         version
         for place in places
