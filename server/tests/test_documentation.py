@@ -292,3 +292,28 @@ def test_request_timeouts_are_documented(start):
     api = start(head_timeout=1)
     [status] = statuses(exchange(api, b"GET /livez HTTP/1.1\r\n"))
     assert str(status) in operations(api)["GET", "/livez"]["responses"]
+
+
+@pytest.mark.parametrize("dialects", ["", "all"])
+def test_every_operation_has_a_summary_a_name_and_examples_of_its_errors(start, dialects):
+    api = start(dialects=dialects)
+    page = api.get("/openapi.json").json()
+    documented = operations(api)
+    names = [operation["operationId"] for operation in documented.values()]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+    for key, operation in documented.items():
+        assert 3 < len(operation["summary"]) < 100, key
+        assert not operation["summary"].endswith("."), key
+        assert operation.get("description") != f"{operation['summary']}.", key
+        for status, response in operation["responses"].items():
+            if status[0] in "45":
+                _, _, name = response.get("$ref", "").rpartition("/")
+                content = (page["components"]["responses"][name] if name else response)["content"]
+                assert all("example" in kind for kind in content.values()), (key, status)
+
+
+def test_errors_of_an_api_have_examples_in_its_form(start):
+    page = start(dialects="openai").get("/openapi.json").json()
+    [answer, *_] = page["paths"]["/openai/v1/videos/{job_id}"]["get"]["responses"]["404"]["content"].values()
+    assert answer["example"]["error"]["message"] == "You have no job of this id."

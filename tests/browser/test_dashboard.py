@@ -332,7 +332,7 @@ def test_details_show_fate_input_output_and_webhooks(page, api, receiver):
     expect(shown.locator("pre").last).to_contain_text('"error_message": "no speech"')
 
 
-def test_refused_action_is_told_in_the_dialog(page, api):
+def test_refused_action_is_shown_in_the_dialog(page, api):
     shown = details(page, api.submit())
     shown.get_by_label("Message").fill("x" * 5000)
     shown.get_by_role("button", name="Finish as error").click()

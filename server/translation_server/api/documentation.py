@@ -1,6 +1,7 @@
 """The OpenAPI document. Each route is tagged with the dialects that share it, and has an example."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -76,6 +77,7 @@ def document(
     }
     for path, operations in paths.items():
         for method, described in operations.items():
+            described["operationId"] = _operation_id(method, path)
             _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
     for route in routes:
         described = paths[_template(route.pattern)][route.pattern.method.lower()]
@@ -115,6 +117,11 @@ def document(
 def _template(pattern: RequestPattern) -> str:
     """Returns the path of a pattern with the plain parameters that OpenAPI has."""
     return PARAMETER.sub(r"{\1}", pattern.path)
+
+
+def _operation_id(method: str, path: str) -> str:
+    """Returns a name for an operation that programs can use for a function, such as ``get_jobs_by_job_id_events``."""
+    return "_".join([method, *re.findall(r"\w+|/$", path.replace("{", "by/"))]).replace("/", "slash")
 
 
 def _own_route(route: OwnRoute, answer: Part, *, simulating: bool) -> Part:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from translation_server.api.problems import fields_of_error
 from translation_server.api.schemas import JobAction
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import SIGV4, token_form
@@ -16,7 +17,7 @@ from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ErrorFormat
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import IdPlace, MediaKind, Where
-from translation_server.core.dialects.template import Node, Placeholder
+from translation_server.core.dialects.template import Node, Placeholder, fill
 from translation_server.core.faults.rules import REQUEST_KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.documents import ClockChange, Receiver, SandboxPatch
@@ -45,6 +46,7 @@ PROBLEM: Part = {
 }
 
 TEXT = {"type": "string"}
+EXAMPLE_TIME = 1767323045.678  # seconds since the epoch
 
 
 def _header(name: str, description: str, **members: object) -> Part:
@@ -143,6 +145,27 @@ ERRORS = (
 )
 
 
+DETAILS: Mapping[HTTPStatus, str] = {
+    HTTPStatus.BAD_REQUEST: "The body is not JSON: line 1, column 2.",
+    HTTPStatus.UNAUTHORIZED: "Send the credentials of a user.",
+    HTTPStatus.FORBIDDEN: "A browser sent this for a page of another site.",
+    HTTPStatus.NOT_FOUND: "You have no job of this id.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request's body took too long to arrive.",
+    HTTPStatus.CONFLICT: "You have several jobs of this id: use the routes of their APIs.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body may have 262144 bytes.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "A request's head may have 65536 bytes.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json.",
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The file has 1024 bytes.",
+    HTTPStatus.MISDIRECTED_REQUEST: "This server is not called api.example: set ALLOWED_HOSTS.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "video_length: must be a number from 0.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many wrong passwords: try again in a minute.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "A request's head may have 65536 bytes and 100 fields.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed. Its log has more under the id 9f86d081884c7d65.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot reach its jobs at the moment: try again.",
+}
+"""An example of what an answer says of each error."""
+
+
 @cache
 def schema_of(model: type[BaseModel]) -> Part:
     """Returns the JSON schema of a model."""
@@ -171,7 +194,9 @@ def operation(
     if "requestBody" in members:
         errors.append(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     responses = {str(int(code)): answer} | error_references(*errors)
-    return {"description": description, "responses": responses, **members} | (
+    summary, *more = description.partition("\n")[0].split(". ")
+    text = {"description": description} if more or "\n" in description.strip() else {}
+    return {"summary": summary.rstrip("."), **text, "responses": responses, **members} | (
         {"parameters": parameters} if parameters else {}
     )
 
@@ -183,7 +208,8 @@ def error_references(*errors: HTTPStatus) -> Part:
 
 def error_response(error: HTTPStatus) -> Part:
     """Returns the response of an error."""
-    content = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    body = {"type": "about:blank", "title": error.phrase, "status": error.value, "detail": DETAILS[error]}
+    content = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}, "example": body}}
     return {"description": error.phrase, "content": content}
 
 
@@ -200,9 +226,18 @@ def own_errors(responses: Part, form: ErrorFormat) -> Part:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             media_type = str(headers.get("content-type", "application/json"))
             own_code = answer.code if error.value in form.when else error.value
-            content = {media_type: {}} | error_response(error)["content"]
+            content = {media_type: {"example": _own_error(form, error)}} | error_response(error)["content"]
             own[str(own_code)] = {"description": error.phrase, "content": content}
     return own
+
+
+def _own_error(form: ErrorFormat, error: HTTPStatus) -> object:
+    """Returns an example of an error in the form of an API."""
+    detail = DETAILS[error]
+    of_request = {"reason": detail, "field": None, "error_id": "9f86d081884c7d65", "path": "/", "now": EXAMPLE_TIME}
+    return fill(
+        form.when.get(error.value, form.answer).body, {**fields_of_error(form, error, detail), **of_request}.get
+    )
 
 
 def answer(description: str, schema: Part, example: object, headers: Part | None = None) -> Part:
@@ -311,7 +346,7 @@ JOB = Job(
     id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
     owner="admin",
     ordinal=1,
-    created_at=VirtualTime(1767323045.678),
+    created_at=VirtualTime(EXAMPLE_TIME),
     fate=Fate(5.0, State.COMPLETED),
     submission=Submission("en", "es", 90.0),
 )

@@ -53,15 +53,13 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         answer, code = (own, own.code) if own else (form.answer, self.status.value)
         errors = self.members.get("errors")
         [first, *_] = errors if isinstance(errors, list) else [{"field": None, "message": self.detail}]
+        path = scope["path"].removeprefix(scope["root_path"] + (context.api.mount if context.api else ""))
         values = {
-            "detail": self.detail,
+            **fields_of_error(form, self.status, self.detail),
             "reason": first["message"],
             "field": first["field"],
-            "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else self.status.phrase,
-            "status_code": code,
-            "error_type": form.types.get(self.status.value, form.types.get(code, form.default_type)),
             "error_id": self.members.get("error_id") or secrets.token_hex(8),
-            "path": scope["path"].removeprefix(scope["root_path"] + (context.api.mount if context.api else "")),
+            "path": path,
             "now": context.record.at,
         }
         lines, body = header_lines(answer.headers, values.get), to_json(fill(answer.body, values.get))
@@ -70,6 +68,18 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         replaced = {name for name, _ in lines}
         response.raw_headers = [*(one for one in response.raw_headers if one[0] not in replaced), *lines]
         return response
+
+
+def fields_of_error(form: ErrorFormat, status: HTTPStatus, detail: str) -> dict[str, object]:
+    """Returns the fields of an error in the form of an API that do not depend on the request."""
+    own = form.when.get(status.value)
+    code = own.code if own else status.value
+    return {
+        "detail": detail,
+        "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else status.phrase,
+        "status_code": code,
+        "error_type": form.types.get(status.value, form.types.get(code, form.default_type)),
+    }
 
 
 class CredentialsRefused(Problem):
