@@ -134,7 +134,7 @@ def openapi_page(document: Part) -> str:
 
 
 def _operation(request: str, operation: Part, document: Part) -> Iterator[str]:
-    yield from (f"### `{request}`", "", _text(operation["description"]), "")
+    yield from (f"### `{request}`", "", _text(operation.get("description", f"{operation['summary']}.")), "")
     parameters = operation.get("parameters", [])
     if parameters:
         yield from _table(

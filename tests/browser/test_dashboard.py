@@ -61,10 +61,12 @@ def naive_jobs(api):
 
 def test_row_shows_the_polls_the_fault_and_the_lateness(page, naive_jobs, screenshot):
     first, _, third = naive_jobs
-    expect(row(page, first)).to_contain_text("4 polls · fault: status 503 · took 30.0 s · learned 14.0 s later")
+    expect(row(page, first)).to_contain_text(
+        "4 polls · fault: status 503 · took 30.0 s · the client learned it 14.0 s later"
+    )
     timeline = row(page, first).get_by_role("img")
     expect(timeline).to_have_attribute(
-        "aria-label", "4 polls; fault: status 503; ended after 30.0 s; learned 14.0 s later"
+        "aria-label", "4 polls; fault: status 503; ended after 30.0 s; the client learned it 14.0 s later"
     )
     expect(row(page, third)).to_contain_text("pending, paused")
     for sign, count in {".poll": 3, ".fault": 1, ".end": 1, ".late": 1, ".learned": 1}.items():
