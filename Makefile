@@ -87,7 +87,7 @@ up: .env ## the pair in Docker, with the settings of .env
 lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(RUN) pip install --quiet uv
 	$(LOCK) server/pyproject.toml -o server/requirements.txt
-	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
+	$(LOCK) -c server/requirements.txt --extra httpx2 client/pyproject.toml -o client/requirements.txt
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
 	$(LOCK) $(PINNED:%=-c %) --group browser -o requirements/browser.txt

@@ -26,6 +26,7 @@ TOKENS = {
     "AsyncClient": "Client",
     "AsyncDriver": "Driver",
     "AsyncGenerator": "Generator",
+    "AsyncHttp": "SyncHttp",
     "AsyncReceiver": "Receiver",
     "AsyncTransport": "Transport",
     "__aenter__": "__enter__",

@@ -50,7 +50,9 @@ class TestProcess:
     def test_ctrl_c_during_the_imports_prints_no_traceback(
         self, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
     ) -> None:
-        (tmp_path / "httpx.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+        for library in ("httpx", "httpx2"):
+            slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+            (tmp_path / f"{library}.py").write_text(slow)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.chdir(CLIENT)
         with spawn([*command, "list"]) as process:

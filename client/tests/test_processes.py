@@ -71,8 +71,9 @@ os.wait()
 """
 
 IN_THE_MIDDLE = """
-import os, sys, httpx
+import os, sys
 from translation_client.drivers.transport import Transport
+from translation_client.http_library import httpx
 
 url = sys.argv[1]
 with httpx.Client(transport=Transport(httpx.URL(url))) as http, http.stream("GET", url) as response:

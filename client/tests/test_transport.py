@@ -10,8 +10,6 @@ import threading
 import time
 from email.utils import formatdate
 
-import httpcore
-import httpx
 import pytest
 import uvicorn
 
@@ -22,6 +20,7 @@ from translation_client.client import shared_http
 from translation_client.core.effects import Reply, Send
 from translation_client.drivers.async_driver import AsyncDriver
 from translation_client.drivers.transport import KEEP_ALIVE, AsyncTransport, EndTime, Transport, _Backend
+from translation_client.http_library import httpcore, httpx
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 BODY = b'{"job_id": "j1", "status": "completed"}'

@@ -6,8 +6,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
 from translation_client import validation
 from translation_client.base_client import (
     BaseClient,
@@ -25,10 +23,11 @@ from translation_client.drivers.base import Receiver
 from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import Transport
+from translation_client.http_library import SyncHttp, httpx
 from translation_client.validation import FileLike
 
 
-class Client(BaseClient[httpx.Client, Driver]):
+class Client(BaseClient[SyncHttp, Driver]):
     """A client for sync code. Threads may share one. Each process has its own connections, after a fork too.
 
     Close it, or use it as a context manager:
@@ -41,7 +40,7 @@ class Client(BaseClient[httpx.Client, Driver]):
     _driver_type = Driver
 
     @staticmethod
-    def _open(base_url: httpx.URL) -> httpx.Client:
+    def _open(base_url: httpx.URL) -> SyncHttp:
         return httpx.Client(transport=Transport(base_url))
 
     def start(

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import httpx
-
 from translation_client import validation
 from translation_client.core.cancel_on_timeout import or_cancel
 from translation_client.core.deadline import FlowTime
@@ -23,6 +21,7 @@ from translation_client.core.status import State, Status
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers.base import BaseDriver, Http, Trace
 from translation_client.history import HistoryFile
+from translation_client.http_library import httpx
 from translation_client.validation import FileLike
 
 Callback: TypeAlias = Callable[[Status], object]
@@ -103,11 +102,11 @@ class BaseClient(Generic[Http, DriverType]):
             history: A file for the learned durations. Without it they are lost with this client.
             on_update: Called with a job's first status and each changed one.
             on_completion: Called by `wait`, `run` and `resume` with the final status.
-            http_client: Carries the requests; stays open when this client closes. With an `httpx.Client`,
-                `request_timeout` bounds each read instead of the whole request. A server that sends its answer byte by
-                byte can exceed it. An event stream is left at its next heartbeat only. An `httpx.AsyncClient` carries
-                up to 100 requests at once by default. Use a new one after a fork and in another event loop. The one
-                that `translation_client.client.shared_http` makes handles both.
+            http_client: Carries the requests; stays open when this client closes. It may be of httpx or of httpx2. With
+                a sync one, `request_timeout` bounds each read instead of the whole request. A server that sends its
+                answer byte by byte can exceed it. An event stream is left at its next heartbeat only. An async one
+                carries up to 100 requests at once by default. Use a new one after a fork and in another event loop. The
+                one that `translation_client.client.shared_http` makes handles both.
             trace: Called with each effect and input of the flows, for displays and debugging.
 
         Raises:

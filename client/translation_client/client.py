@@ -9,8 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
 from translation_client import validation
 from translation_client._sync_client import Client
 from translation_client.base_client import (
@@ -30,10 +28,11 @@ from translation_client.drivers.async_driver import AsyncDriver
 from translation_client.drivers.base import AsyncReceiver
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import AsyncTransport
+from translation_client.http_library import AsyncHttp, httpx
 from translation_client.validation import FileLike
 
 
-class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
+class AsyncClient(BaseClient[AsyncHttp, AsyncDriver]):
     """A client for async code. Callbacks may be async too. Each event loop has its own connections.
 
     Close it, or use it as a context manager:
@@ -46,7 +45,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
     _driver_type = AsyncDriver
 
     @staticmethod
-    def _open(base_url: httpx.URL) -> httpx.AsyncClient:
+    def _open(base_url: httpx.URL) -> AsyncHttp:
         return httpx.AsyncClient(transport=AsyncTransport(base_url))
 
     async def start(

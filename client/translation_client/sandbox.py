@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 from urllib.parse import quote
 
-import httpx
-
 from translation_client import validation
 from translation_client.client import AsyncClient, Client
 from translation_client.core.builtin_dialects import START
@@ -23,6 +21,7 @@ from translation_client.core.status import Status
 from translation_client.core.text import visible
 from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.transport import Transport
+from translation_client.http_library import httpx
 
 REQUEST_TIMEOUT = 30.0  # seconds: a report on ten thousand requests takes several
 LARGEST_BODY = 1 << 24  # bytes: a report on ten thousand jobs has about 1.5 million

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-import httpx
+from translation_client.http_library import httpx
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 DOMAIN = ".amazonaws.com"

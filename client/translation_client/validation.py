@@ -11,8 +11,6 @@ from pathlib import Path
 from threading import TIMEOUT_MAX
 from typing import Any, BinaryIO, TypeAlias
 
-import httpx
-
 from translation_client.core.dialects import CURRENT, FORM, NAMED, Dialect, id_of, is_id, is_text
 from translation_client.core.download import URL
 from translation_client.core.effects import Upload
@@ -20,6 +18,7 @@ from translation_client.core.links import is_address
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
 from translation_client.core.status import Status
+from translation_client.http_library import httpx
 from translation_client.sigv4 import SigV4Auth
 
 LEAST = 0.001  # seconds: the least value of durations that must not be 0
@@ -88,7 +87,7 @@ class _Header(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
-        request.headers = httpx.Headers([*others, (self._name, self._value)])
+        request.headers = type(request.headers)([*others, (self._name, self._value)])
         yield request
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-import httpx
-
 from translation_client.base_client import default_kind
 from translation_client.cli.display import write, write_json, write_line, write_nothing, write_stats
 from translation_client.cli.endings import left_open, show_failures, write_ends, write_next_step, write_summary
@@ -41,6 +39,7 @@ from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned
 from translation_client.core.status import Status
 from translation_client.core.wait_one import GLANCE
 from translation_client.history import HistoryFile
+from translation_client.http_library import httpx
 from translation_client.receivers import Listener
 
 MOST_JOBS = 10_000

@@ -12,7 +12,6 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 from dotenv import dotenv_values
 
 from translation_client import validation
@@ -21,6 +20,7 @@ from translation_client.cli.log import log_and_show
 from translation_client.cli.options import DEFAULT_URL, Options
 from translation_client.core.dialects import NAMED, Dialect
 from translation_client.dialect_files import find_dialect
+from translation_client.http_library import httpx
 
 # The sources of a setting. The user controls the first three; the working directory may be somebody else's.
 COMMAND_LINE, TERMINAL, ENVIRONMENT = "the command line", "the terminal", "the environment"

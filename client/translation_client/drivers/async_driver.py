@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
 
 import anyio
-import httpx
 from anyio.lowlevel import RunVar
 
 from translation_client.core.effects import (
@@ -34,7 +33,6 @@ from translation_client.core.effects import (
 from translation_client.core.status import Status
 from translation_client.drivers.base import (
     ENDED,
-    FAILURES,
     NOTHING,
     AsyncReceiver,
     BaseDriver,
@@ -44,13 +42,14 @@ from translation_client.drivers.base import (
 )
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import CONNECTIONS
+from translation_client.http_library import AsyncHttp, Response
 
 # The requests at once in each event loop, per http client: several clients may share one.
-_turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("turns")
+_turns: RunVar[WeakKeyDictionary[AsyncHttp, anyio.Semaphore]] = RunVar("turns")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsyncDriver(BaseDriver[httpx.AsyncClient]):
+class AsyncDriver(BaseDriver[AsyncHttp]):
     """Runs flows as part of the caller's task."""
 
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
@@ -102,11 +101,11 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                     with anyio.fail_after(send.timeout):
                         async with self.response(send) as response:
                             return await self.read(send, sent, response)
-        except FAILURES as error:
+        except self.failures as error:
             return self.failure(send, error)
 
     @asynccontextmanager
-    async def response(self, send: Send, **more: object) -> AsyncGenerator[httpx.Response]:
+    async def response(self, send: Send, **more: object) -> AsyncGenerator[Response]:
         """Sends a request, and yields the response with an unread body; `more` are arguments for httpx."""
         extensions = {"trace": _handshake()}
         if not self.is_foreign(send):
@@ -127,7 +126,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
             _turns.set(turns := WeakKeyDictionary())
         return turns.setdefault(self.http, anyio.Semaphore(self.connections))
 
-    async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+    async def read(self, send: Send, sent: float, response: Response) -> Reply:
         """Reads an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
@@ -154,7 +153,7 @@ class _AsyncStream:
                     end = b"" if listen.file else None
                     data = await anext(self._chunks, end) if self._chunks else None
                     if data is None:
-                        raise httpx.ReadError(ENDED)
+                        raise driver.library.ReadError(ENDED)
                     return Chunk(data, driver.clock())
                 await self.aclose()
                 self._send = replace(listen.send, timeout=listen.timeout)
@@ -164,7 +163,7 @@ class _AsyncStream:
                     opened = driver.reply(self._send, sent, response, b"", "")
                     return opened if listen.file else Chunk(b"", driver.clock())
                 result: Reply | Failure = await driver.read(self._send, sent, response)
-        except FAILURES as error:
+        except driver.failures as error:
             result = driver.failure(self._send, error)
         await self.aclose()
         return result

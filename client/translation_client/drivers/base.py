@@ -1,4 +1,4 @@
-"""The part of both drivers that does no I/O: it translates between flows and httpx.
+"""The part of both drivers that does no I/O: it translates between flows and the HTTP library.
 
 A driver carries out each effect of a flow, sends the flow its input, and hands each status to the caller. The timeout
 of a `Send` covers the whole request.
@@ -10,29 +10,28 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterable, Itera
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import cached_property
 from ipaddress import ip_address
 from mimetypes import guess_type
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, Generic, Protocol, TypeAlias, TypeVar
 
-import httpx
-
 from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Effect, Failure, Flow, Input, Reply, Send, Upload, Warn
 from translation_client.core.status import Status
 from translation_client.core.text import one_line, visible
+from translation_client.http_library import AsyncHttp, Response, SyncHttp, auth_for, httpx, library_of
 
 logger = logging.getLogger("translation_client")
 
-Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+Http = TypeVar("Http", SyncHttp, AsyncHttp)
 Trace: TypeAlias = Callable[[Effect | Input], object]
 
 OK, PARTIAL = 200, 206
 ENDED = "it ended"
 PIECE = 65_536  # bytes
 NOTHING = Send("GET", "/")
-FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: IDNA refuses a name
 
 
 class Receiver(Protocol):
@@ -71,6 +70,17 @@ class BaseDriver(Generic[Http]):
     trace: Trace | None = None  # called with each effect before it is carried out, and with each input
     clock: Callable[[], float] = time.monotonic  # the monotonic time in seconds
     largest_body: int = 1 << 20  # how many bytes of an answer are read; a page of a hundred jobs has about 40,000
+
+    @cached_property
+    def library(self) -> Any:  # noqa: ANN401 - a module
+        """The library of `http`."""
+        return library_of(self.http)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What a request may raise. IDNA refuses some names with a UnicodeError."""
+        library = self.library
+        return TimeoutError, UnicodeError, library.RequestError, library.InvalidURL, httpx.InvalidURL
 
     def time(self, timeout: float | None = None) -> FlowTime:
         """Returns the time of a flow that begins now, with a timeout in seconds."""
@@ -112,7 +122,7 @@ class BaseDriver(Generic[Http]):
             **body,
             "timeout": send.timeout,
             "follow_redirects": False,
-        } | ({"auth": self.auth} if self.auth else {})
+        } | ({"auth": auth_for(self.library, self.auth)} if self.auth else {})
 
     def pieces(self, file: BinaryIO) -> Iterable[bytes] | AsyncIterable[bytes]:
         """Returns the pieces of a file, in the form that `http` takes."""
@@ -122,15 +132,15 @@ class BaseDriver(Generic[Http]):
         """Returns whether a request goes to another server, which gets no credentials."""
         return send.is_address and _origin(httpx.URL(send.path)) != _origin(httpx.URL(self.base_url))
 
-    def foreign_request(self, send: Send, extensions: Mapping[str, Any]) -> httpx.Request:
+    def foreign_request(self, send: Send, extensions: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a class of the library
         """Returns a request to another server, without the headers and the cookies of `http`."""
         arguments = self.request(send)
-        timeout = httpx.Timeout(send.timeout).as_dict()
-        headers = {"User-Agent": f"python-httpx/{httpx.__version__}", **arguments["headers"]}
+        timeout = self.library.Timeout(send.timeout).as_dict()
+        headers = {"User-Agent": f"python-{self.library.__name__}/{self.library.__version__}", **arguments["headers"]}
         more = {**extensions, "timeout": timeout}
-        return httpx.Request(send.method, send.path, headers=headers, json=send.json, extensions=more)
+        return self.library.Request(send.method, send.path, headers=headers, json=send.json, extensions=more)
 
-    def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
+    def unread(self, send: Send, sent: float, response: Response, size: int = 0) -> str:
         """Returns why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
 
         Raises:
@@ -147,26 +157,26 @@ class BaseDriver(Generic[Http]):
             return f"{answer} {problem}. Check that the server's address is that of a job API of this kind."
         return ""
 
-    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
+    def reply(self, send: Send, sent: float, response: Response, body: bytes, unread: str) -> Reply:
         """Returns the input for an answer; its body is empty if it was not read."""
         level = logging.DEBUG if send.only_reads else logging.INFO
         logger.log(level, "%s: %d", send, response.status_code)
         now = self.clock()
         headers = {"date": formatdate(usegmt=True)} | dict(response.headers)  # RFC 9110, section 6.6.1
         if location := headers.get("location"):
-            headers["location"] = _address(response.url, location)
+            headers["location"] = _address(response, location, self.library.InvalidURL)
         return Reply(response.status_code, headers, b"" if unread else body, now, now - sent, unread=unread)
 
     def failure(self, send: Send, error: Exception) -> Failure:
         """Returns the input for a missing or incomplete answer."""
         server = str(send).partition(" ")[2] if send.is_address else self.base_url
-        unsent = isinstance(error, httpx.ConnectError | UnicodeError)
-        if isinstance(error, TimeoutError | httpx.TimeoutException):
+        unsent = isinstance(error, (self.library.ConnectError, UnicodeError))
+        if isinstance(error, (TimeoutError, self.library.TimeoutException)):
             why = f"{server} did not answer in full within {send.timeout:.3g} s"
         else:
             problem = "could not be reached" if unsent else "broke off"
             why = f"{server} {problem} ({one_line(str(error)) or type(error).__name__})"
-        if isinstance(error, httpx.ConnectError) and _is_refused(error):
+        if isinstance(error, self.library.ConnectError) and _is_refused(error):
             why = f"{server} refused the connection"
             return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(server).host), unsent=True)
         return Failure(why, self.clock(), unsent=unsent)
@@ -217,7 +227,7 @@ def _is_refused(error: BaseException) -> bool:
     return isinstance(error, ConnectionRefusedError) or (cause is not None and _is_refused(cause))
 
 
-def is_stream(response: httpx.Response, *, file: bool = False) -> bool:
+def is_stream(response: Response, *, file: bool = False) -> bool:
     """Returns whether the answer is an event stream, or a file if that is expected."""
     if file:
         return response.status_code in {OK, PARTIAL} and not _encoding(response)
@@ -225,11 +235,11 @@ def is_stream(response: httpx.Response, *, file: bool = False) -> bool:
     return response.status_code == OK and media == "text/event-stream" and not _encoding(response)
 
 
-def _address(base: httpx.URL, location: str) -> str:
+def _address(response: Response, location: str, unusable: type[Exception]) -> str:
     """Returns the address to which an answer redirects; "" if it is unusable."""
     try:
-        return str(base.join(location))
-    except (httpx.InvalidURL, ValueError):
+        return str(response.url.join(location))
+    except (unusable, ValueError):
         return ""
 
 
@@ -237,7 +247,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _encoding(response: httpx.Response) -> str:
+def _encoding(response: Response) -> str:
     """Returns the encoding of the body; "" for none. Requests ask for none."""
     encoding: str = response.headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding

@@ -10,8 +10,6 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
-
 from translation_client.core.effects import (
     AwaitDelivery,
     Chunk,
@@ -28,13 +26,14 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, Receiver, is_stream, opened
+from translation_client.drivers.base import ENDED, NOTHING, BaseDriver, Receiver, is_stream, opened
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import EndTime
+from translation_client.http_library import Response, SyncHttp
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driver(BaseDriver[httpx.Client]):
+class Driver(BaseDriver[SyncHttp]):
     """Runs flows in the caller's thread."""
 
     sleep: Callable[[float], object] = time.sleep
@@ -76,11 +75,11 @@ class Driver(BaseDriver[httpx.Client]):
         try:
             with self.response(send, {}) as response:
                 return self.read(send, sent, response)
-        except FAILURES as error:
+        except self.failures as error:
             return self.failure(send, error)
 
     @contextmanager
-    def response(self, send: Send, extensions: Mapping[str, Any]) -> Iterator[httpx.Response]:
+    def response(self, send: Send, extensions: Mapping[str, Any]) -> Iterator[Response]:
         """Sends a request, and yields the response with an unread body."""
         if not self.is_foreign(send):
             with (
@@ -96,7 +95,7 @@ class Driver(BaseDriver[httpx.Client]):
         ):
             yield response
 
-    def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+    def read(self, send: Send, sent: float, response: Response) -> Reply:
         """Reads an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
@@ -127,7 +126,7 @@ class _Stream:
                 self._timeout["read"] = listen.timeout
                 data = next(self._chunks, b"" if listen.file else None)
                 if data is None:
-                    raise httpx.ReadError(ENDED)
+                    raise driver.library.ReadError(ENDED)
                 return Chunk(data, driver.clock())
             self.close()
             self._send = replace(listen.send, timeout=listen.timeout)
@@ -136,7 +135,7 @@ class _Stream:
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
                 return driver.reply(self._send, sent, response, b"", "") if listen.file else Chunk(b"", driver.clock())
             result: Reply | Failure = driver.read(self._send, sent, response)
-        except FAILURES as error:
+        except driver.failures as error:
             result = driver.failure(self._send, error)
         self.close()
         return result

@@ -15,19 +15,17 @@ other's answers. So each process and each event loop has connections of its own.
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary, WeakSet
 
-import httpcore
-import httpx
 from anyio.lowlevel import current_token
 
+from translation_client.http_library import httpcore, httpx
+
 CONNECTIONS = 1000  # a long poll occupies one
-POOL = 50  # connections
 # Seconds until an idle connection is closed. Many servers, like uvicorn, close it after 5 s; a request must not be sent
 # on a connection that the server is closing.
 KEEP_ALIVE = 4.0
@@ -36,9 +34,9 @@ KEEP_ALIVE = 4.0
 class AsyncTransport(httpx.AsyncBaseTransport):
     """Carries the requests of async clients, through the same proxy as `Transport`.
 
-    There are several small pools, because httpcore's pool loops over all its connections at every request, and over the
-    idle ones for each idle one. A request goes to the first pool that is not full. The arguments are those of
-    `Transport`.
+    Each connection has a pool of its own, because httpcore's pool goes through all its connections, and asks the system
+    about each idle one, at every request and again at its end. A request goes to the connection that was used last. The
+    arguments are those of `Transport`.
     """
 
     def __init__(self, base_url: httpx.URL, keep_alive: float = KEEP_ALIVE) -> None:
@@ -53,18 +51,13 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         state = self._states.get(loop)
         if state is None or state.process != os.getpid():
             state = await self._start(loop, state)
-        pool = next((pool for pool in state.pools if pool.busy < POOL), None)
-        if pool is None:
-            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=self._keep_alive)
-            pool = _Pool(httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy))
-            state.pools.append(pool)
-        pool.busy += 1
+        connection = state.free.pop() if state.free else self._connection(state)
         try:
-            response = await pool.transport.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            pool.busy -= 1
+            state.free.append(connection)
             raise
-        response.stream = _PooledBody(response, pool)
+        response.stream = _Body(response, connection, state.free)
         return response
 
     async def aclose(self) -> None:
@@ -73,29 +66,29 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         if state and state.process == os.getpid():
             await state.closer.aclose()
 
+    def _connection(self, state: "_LoopState") -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=1, keepalive_expiry=self._keep_alive)
+        connection = httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy)
+        state.connections.append(connection)
+        return connection
+
     async def _start(self, loop: object, inherited: "_LoopState | None") -> "_LoopState":
         for other in [*self._states]:  # drops loops that were closed without ending their generators
             if getattr(other, "is_closed", bool)():
                 self._states.pop(other, None)
-        pools = list[_Pool]()
-        state = self._states[loop] = _LoopState(self._closer(loop, pools), pools, inherited)
+        connections = list[httpx.AsyncHTTPTransport]()
+        state = self._states[loop] = _LoopState(self._closer(loop, connections), connections, inherited)
         await anext(state.closer)
         return state
 
-    async def _closer(self, loop: object, pools: "list[_Pool]") -> AsyncGenerator[None, None]:
-        """Closes the pools when the generator is closed. An event loop that ends closes its generators."""
+    async def _closer(self, loop: object, connections: list[httpx.AsyncHTTPTransport]) -> AsyncGenerator[None, None]:
+        """Closes the connections when the generator is closed. An event loop that ends closes its generators."""
         try:
             yield
         finally:
             self._states.pop(loop, None)
-            for pool in pools:
-                await pool.transport.aclose()
-
-
-@dataclass
-class _Pool:
-    transport: httpx.AsyncHTTPTransport
-    busy: int = 0
+            for connection in connections:
+                await connection.aclose()
 
 
 @dataclass
@@ -107,16 +100,22 @@ class _LoopState:
     """
 
     closer: AsyncGenerator[None, None]  # closes them
-    pools: list[_Pool]  # the pools that own them
+    connections: list[httpx.AsyncHTTPTransport]  # each has one
     inherited: "_LoopState | None" = field(repr=False)
+    free: list[httpx.AsyncHTTPTransport] = field(default_factory=list)  # the last one was used last
     process: int = field(default_factory=os.getpid)
 
 
-class _PooledBody(httpx.AsyncByteStream):
-    """A body that frees its connection in the pool when it is closed."""
+class _Body(httpx.AsyncByteStream):
+    """A body that frees its connection when it is closed."""
 
-    def __init__(self, response: httpx.Response, pool: _Pool) -> None:
-        self._stream, self._pool = response.stream, pool
+    def __init__(
+        self,
+        response: httpx.Response,
+        connection: httpx.AsyncHTTPTransport,
+        free: list[httpx.AsyncHTTPTransport],
+    ) -> None:
+        self._stream, self._connection, self._free = response.stream, connection, free
         self._open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -127,13 +126,17 @@ class _PooledBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if self._open:
             self._open = False
-            self._pool.busy -= 1
-            if isinstance(self._stream, httpx.AsyncByteStream):
-                await self._stream.aclose()
+            try:
+                if isinstance(self._stream, httpx.AsyncByteStream):
+                    await self._stream.aclose()
+            finally:
+                self._free.append(self._connection)
 
 
-class Transport(httpx.BaseTransport):
+class Transport(httpx.HTTPTransport):
     """Carries requests to one server, through the proxy in the environment, if there is one.
+
+    It is httpx's own transport with another pool, so what replaces the transports of httpx in tests replaces it too.
 
     Args:
         base_url: the server's address.
@@ -162,21 +165,12 @@ class Transport(httpx.BaseTransport):
         seconds: float = request.extensions["timeout"]["read"]
         end_time = request.extensions.get("end_time") or EndTime(time.monotonic() + seconds)
         timeout = dict.fromkeys(("connect", "read", "write"), end_time) | {"pool": seconds}
-        with _errors_of_httpx():
-            response = self._pool.handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=_url(request.url),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions={**request.extensions, "timeout": timeout},
-                )
-            )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
-
-    def close(self) -> None:
-        """Closes every connection."""
-        self._pool.close()
+        given = request.extensions
+        request.extensions = {**given, "timeout": timeout}
+        try:
+            return super().handle_request(request)
+        finally:
+            request.extensions = given
 
     def leave_to_parent(self) -> None:
         """Uses new connections in a forked process; the old ones stay open in its parent."""
@@ -202,18 +196,6 @@ class EndTime:
     """When a request has to end, on the monotonic clock; each read of an event stream changes it."""
 
     at: float
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        with _errors_of_httpx():
-            yield from self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
 
 
 class _Backend(httpcore.SyncBackend):
@@ -299,15 +281,3 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
 
 def _url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-@contextmanager
-def _errors_of_httpx() -> Iterator[None]:
-    try:
-        yield
-    except httpcore.TimeoutException as error:
-        raise httpx.TimeoutException(str(error)) from error
-    except httpcore.ConnectError as error:
-        raise httpx.ConnectError(str(error)) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise httpx.TransportError(str(error)) from error
