@@ -1,10 +1,10 @@
 """How fast the server is, in ratios to something that is measured beside it.
 
     python benchmarks/server.py            a table; exit status 1 if a target is missed: three minutes or so
-    python benchmarks/server.py --full     10 million jobs in the file, long polls that end within a minute
+    python benchmarks/server.py --full     10 million jobs in the file, 100,000 webhooks; long polls end within a minute
     python benchmarks/server.py --json     the same for programs
     python benchmarks/server.py --write    also writes the table into docs/performance.md
-    python benchmarks/server.py poll       one of: poll, submit, long-polls, workers, size, users, purge
+    python benchmarks/server.py poll       one of: poll, submit, long-polls, workers, size, users, purge, webhooks
 
 Linux, wrk. The databases are created below TMPDIR; its disk decides how fast a job is accepted.
 """
@@ -23,6 +23,7 @@ from statistics import median
 from typing import NamedTuple
 
 import harness
+import webhook_load
 from long_polls import long_polls
 from tables import Measurement, table, write
 
@@ -35,15 +36,17 @@ CLIENT_WAIT = 25  # seconds that our client asks a long poll to wait
 SPREAD, FULL_SPREAD = 20.0, 60.0
 SIZE, FULL_SIZE = 1_000_000, 10_000_000
 OLD_JOBS = 200_000
+WEBHOOKS, FULL_WEBHOOKS = 20_000, 100_000
 USERS, JOBS_PER_USER = (500, 1_200, 10_000), 3
 ONE_DAY = 86_400.0
 
 
 class Scale(NamedTuple):
-    """The seconds within which long polls end, and the jobs in a large file."""
+    """The seconds within which long polls end, the jobs in a large file, and the deliveries of webhooks."""
 
     spread: float
     size: int
+    webhooks: int
 
 
 def measure_poll(_: Scale) -> Iterator[Measurement]:
@@ -261,6 +264,11 @@ def measure_purge(_: Scale) -> Iterator[Measurement]:
         raise RuntimeError("the purge ended before the measurement")
 
 
+def measure_webhooks(scale: Scale) -> Iterator[Measurement]:
+    """Deliveries of webhooks from one process, beside polls and alone."""
+    yield from webhook_load.measure(scale.webhooks)
+
+
 SECTIONS = {
     "poll": measure_poll,
     "submit": measure_submit,
@@ -269,6 +277,7 @@ SECTIONS = {
     "size": measure_size,
     "users": measure_users,
     "purge": measure_purge,
+    "webhooks": measure_webhooks,
 }
 
 
@@ -285,7 +294,7 @@ def main() -> int:
     if options.write and options.sections:
         parser.error("--write writes all sections; name none")
     harness.require_tools()
-    scale = Scale(FULL_SPREAD, FULL_SIZE) if options.full else Scale(SPREAD, SIZE)
+    scale = Scale(FULL_SPREAD, FULL_SIZE, FULL_WEBHOOKS) if options.full else Scale(SPREAD, SIZE, WEBHOOKS)
     measurements, most = list[Measurement](), 0.0
     for name in options.sections or SECTIONS:
         interference = harness.Interference()

@@ -302,13 +302,14 @@ class Deliveries:
         if limit <= 0:
             return NEVER, False
         worker.recent.clear()
-        page = await self._store.jobs_to_notify(worker.owner, worker.position, horizon, limit)
+        page = await self._store.jobs_to_notify(worker.owner, worker.position, now, limit)
         for job in page:
-            if (position := event_position(job)).at > now:
-                return VirtualTime(position.at), False
-            worker.position = position
+            worker.position = event_position(job)
             self._start_event(worker, job, now)
-        return NEVER, is_full(page, limit)
+        if is_full(page, limit):
+            return NEVER, True
+        following = await self._store.jobs_to_notify(worker.owner, worker.position, horizon, 1)
+        return next((VirtualTime(event_position(job).at) for job in following), NEVER), False
 
     async def _read_retries(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
         """Starts the retries that are due; returns when the next one is due."""
