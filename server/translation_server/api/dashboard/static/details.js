@@ -3,7 +3,7 @@
 import { attempt, control, READ_ONLY, request } from "./api.js";
 import { button, byId, h, table } from "./dom.js";
 import { duration, stateOf } from "./model.js";
-import { describe, inWords } from "./timeline.js";
+import { inWords } from "./timeline.js";
 import { attempts } from "./webhooks.js";
 
 const SHOWN = 200; // how many of the newest polls are listed
@@ -71,7 +71,7 @@ function fate(job) {
     : job.delay === null ? "never by itself" : `${duration(job.delay)} after it was accepted`;
   const paused = job.paused_at !== null ? " It is paused." : job.paused_for > 0 ? ` It was paused for ${duration(job.paused_for)}.` : "";
   const cancelled = job.cancelled_at === null ? "" : " It was cancelled.";
-  return `Job ${job.ordinal} of this sandbox, submitted to ${job.api} as ${job.kind}. It ends ${when} as ${job.outcome}${message}.${paused}${cancelled}`;
+  return `Job ${job.ordinal} of this sandbox, submitted to ${job.api} as ${job.kind}. It ends ${when}, as ${job.outcome}${message}.${paused}${cancelled}`;
 }
 
 /** @param {unknown} value */
@@ -90,7 +90,7 @@ function polls(job, model) {
   return table("Polls", ["after", "gap", "what", "status", "told to come back after", "fault"], found.map((poll) => {
     const gap = poll.virtual_at - before;
     before = poll.virtual_at;
-    return [duration(Math.max(0, poll.virtual_at - job.created_at)), duration(Math.max(0, gap)), describe(poll),
+    return [duration(Math.max(0, poll.virtual_at - job.created_at)), duration(Math.max(0, gap)), poll.wait ? `long poll of ${duration(poll.took)}` : poll.action,
       poll.status || "no answer", poll.hint === null ? "" : duration(poll.hint), poll.faults.join(", ")];
   }));
 }

@@ -6,6 +6,7 @@ import { duration, endOf, keyOf, stateOf, STATES } from "./model.js";
 import { faultsOf, lateness, timeline } from "./timeline.js";
 
 const SHOWN = 100; // how many jobs are listed at a time
+const STEPS = 300; // a moving timeline is drawn anew when the age of its job has grown by one part of so many
 const SIGNS = { pending: "…", completed: "✓", error: "✗", cancelled: "–" };
 
 /** @param {import("./model.js").Model} model */
@@ -20,6 +21,11 @@ export function jobsView(model) {
     h("div", { class: "tools" }, filters, h("label", { for: "search" }, "Id ", search)), legend(), empty, list);
   /** @type {Map<string, ReturnType<typeof row>>} */
   const rows = new Map();
+  /** @type {Set<Element>} the rows on the screen and near it: only their timelines move */
+  const near = new Set();
+  const observer = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) (isIntersecting ? near.add(target) : near.delete(target));
+  }, { rootMargin: "200px" });
 
   /** @param {string} value @param {string} text @param {Node} count */
   function filter(value, text, count) {
@@ -36,13 +42,16 @@ export function jobsView(model) {
     const text = search.value.trim();
     const found = jobs.filter((job) => (wanted === "all" || stateOf(job, now) === wanted) && job.job_id.includes(text));
     const shown = found.slice(0, SHOWN), keys = new Set(shown.map(keyOf));
-    for (const [key, { element }] of rows) if (!keys.has(key)) (element.remove(), rows.delete(key));
+    for (const [key, { element }] of rows) if (!keys.has(key)) (element.remove(), observer.unobserve(element), near.delete(element), rows.delete(key));
     let before = null;
     for (const job of shown) {
       const key = keyOf(job);
       let known = rows.get(key);
-      if (!known) rows.set(key, (known = row(key, model)));
-      known.update(job, now);
+      if (!known) {
+        rows.set(key, (known = row(key, model)));
+        observer.observe(known.element);
+      }
+      known.update(job, now, near.has(known.element));
       if (known.element.previousSibling !== before || known.element.parentNode !== list) {
         if (before) before.after(known.element);
         else list.prepend(known.element);
@@ -77,11 +86,16 @@ function row(key, model) {
   const element = h("li", {}, open);
   let drawn = "";
 
-  /** @param {import("./model.js").Job} job @param {number} now */
-  function update(job, now) {
+  /**
+   * @param {import("./model.js").Job} job
+   * @param {number} now
+   * @param {boolean} isNear whether the row is on the screen or near it
+   */
+  function update(job, now, isNear) {
     const current = stateOf(job, now), polls = model.pollsOf(job);
     const moving = current === "pending" || !model.learnedBy(job);
-    const version = JSON.stringify([job, current, polls.length, model.rate(), moving && Math.round(now * 4)]);
+    const step = Math.round(STEPS * Math.log(Math.max(0.001, now - job.created_at)));
+    const version = JSON.stringify([job, current, isNear && [polls.length, moving && step], model.rate()]);
     if (version === drawn) return;
     drawn = version;
     state.className = `state ${current}`;
@@ -92,7 +106,7 @@ function row(key, model) {
     setText(facts, [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`, faultsOf(polls),
       job.paused_for > 0 ? `was paused for ${duration(job.paused_for)}` : null,
       current !== "pending" && end !== null ? `took ${duration(end - job.created_at)}` : null,
-      late !== null ? `learned ${duration(late)} later` : current === "pending" ? null : "the client does not know yet"].filter(Boolean).join(" · "));
+      late !== null ? `the client learned it ${duration(late)} later` : current === "pending" ? null : "the client does not know yet"].filter(Boolean).join(" · "));
   }
   return { element, update };
 }

@@ -47,7 +47,7 @@ export function inWords(job, model, now) {
   if (state === "pending") parts.push(job.paused_at === null ? "pending" : "paused");
   else if (end !== null) {
     parts.push(`ended after ${duration(end - job.created_at)}`);
-    parts.push(learned ? `learned ${duration(lateness(job, model) ?? 0)} later` : "the client does not know yet");
+    parts.push(learned ? `the client learned it ${duration(lateness(job, model) ?? 0)} later` : "the client does not know yet");
   }
   return parts.join("; ");
 }
@@ -106,7 +106,7 @@ function mark(poll, x, rate) {
 }
 
 /** @param {import("./model.js").Entry} poll */
-export function describe(poll) {
+function describe(poll) {
   const what = poll.wait ? `long poll of ${duration(poll.took)}` : poll.action ?? "request";
   return `${what}: ${poll.status || "no answer"}${poll.faults.length ? `, fault ${poll.faults.join(", ")}` : ""}`;
 }
