@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import httpx
 
 from translation_server import TranslationServer
+from translation_server.schemas import SCHEMAS, schema
 
 ROOT = Path(__file__).parents[1]
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
@@ -73,6 +74,11 @@ def collect() -> None:
     for name, (title, described) in LIBRARIES.items():
         (reference / f"{name}.md").write_text(f"# {title}\n\n::: {described}\n", encoding="utf-8")
     pages = [page for section in sections().values() for page in section.values()]
+    schemas = PAGES / "docs" / "schemas"
+    schemas.mkdir()
+    for name in SCHEMAS:
+        text = json.dumps(schema(name), indent=1, default=dict)
+        (schemas / f"{name}.schema.json").write_text(text, encoding="utf-8")
     texts = {page: (PAGES / page).read_text(encoding="utf-8") for page in pages}
     (PAGES / "llms.txt").write_text(index(texts), encoding="utf-8")
     (PAGES / "docs" / "llms-full.txt").write_text(full_text(texts), encoding="utf-8")

@@ -6,9 +6,11 @@ The client's `dialect_shapes.py` is a copy of the server's, by `make generate`.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 Value: TypeAlias = Any  # any value of TOML
+Schema: TypeAlias = Mapping[str, Any]
 MAX_SHOWN = 60  # characters of a value in a message
 
 
@@ -27,12 +29,14 @@ class Shape(NamedTuple):
         take: Returns a value in its normal form, or raises `FormatError` with the given place.
         default: The value where the key is absent; `REQUIRED` for a key that must be there.
         keys: The keys of a table, if only these are allowed.
+        schema: A JSON Schema, for editors. It accepts every value that `take` accepts, and some that it refuses.
     """
 
     needed: str
     take: Callable[[Value, str], Value]
     default: Value = None
     keys: Sequence[str] = ()
+    schema: Schema = MappingProxyType({})
 
 
 REQUIRED = object()
@@ -61,7 +65,9 @@ def below(place: str, key: str) -> str:
     return f"{place}.{shown}".removeprefix(".")
 
 
-def value_of(needed: str, is_valid: Callable[[Value], object], default: Value = None) -> Shape:
+def value_of(
+    needed: str, is_valid: Callable[[Value], object], default: Value = None, *, schema: Schema | None = None
+) -> Shape:
     """A value that a function accepts."""
 
     def take(value: object, place: str) -> object:
@@ -69,23 +75,31 @@ def value_of(needed: str, is_valid: Callable[[Value], object], default: Value = 
             raise must(place, needed, value)
         return value
 
-    return Shape(needed, take, default)
+    return Shape(needed, take, default, schema=schema or {})
+
+
+def matching(pattern: re.Pattern[str]) -> Schema:
+    """Returns the schema of texts that match a pattern as a whole."""
+    anything = r"[\s\S]*" if pattern.flags & re.DOTALL else ".*"
+    return {"type": "string", "pattern": f"^(?:{pattern.pattern.replace('.*', anything)})$"}
 
 
 def text(needed: str, pattern: re.Pattern[str], default: Value = None) -> Shape:
     """A text that matches a pattern."""
-    return value_of(needed, lambda value: isinstance(value, str) and pattern.fullmatch(value), default)
+    schema = matching(pattern)
+    return value_of(needed, lambda value: isinstance(value, str) and pattern.fullmatch(value), default, schema=schema)
 
 
 def number(needed: str, least: int, most: int, default: Value = None) -> Shape:
     """A whole number."""
-    return value_of(needed, lambda value: type(value) is int and least <= value <= most, default)
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return value_of(needed, lambda value: type(value) is int and least <= value <= most, default, schema=schema)
 
 
 def word_of(*words: str, default: Value = None) -> Shape:
     """One of some words."""
     needed = " or ".join(", ".join(f'"{word}"' for word in words).rsplit(", ", 1))
-    return value_of(needed, lambda value: isinstance(value, str) and value in words, default)
+    return value_of(needed, lambda value: isinstance(value, str) and value in words, default, schema={"enum": words})
 
 
 def several(one: Shape, default: Value = REQUIRED) -> Shape:
@@ -96,7 +110,8 @@ def several(one: Shape, default: Value = REQUIRED) -> Shape:
             raise must(place, one.needed, value)
         return [one.take(each, place) for each in (value if isinstance(value, list) else [value])]
 
-    return Shape(f"{one.needed}, or several in a list", take, default)
+    schema = {"anyOf": [one.schema, {"type": "array", "items": one.schema, "minItems": 1}]}
+    return Shape(f"{one.needed}, or several in a list", take, default, schema=schema)
 
 
 def table(
@@ -125,7 +140,15 @@ def table(
             for key, shape in keys.items()
         }
 
-    return Shape(needed, take, default, list(keys))
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {key: {"description": shape.needed, **shape.schema} for key, shape in keys.items()},
+        "additionalProperties": False,
+        "required": [key for key, shape in keys.items() if shape.default is REQUIRED],
+    }
+    if one_of:
+        schema["oneOf"] = [{"required": [key]} for key in one_of]
+    return Shape(needed, take, default, list(keys), schema)
 
 
 def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQUIRED, *, key: str) -> Shape:
@@ -140,4 +163,8 @@ def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQ
                 raise FormatError(below(place, name), f"the key must be {key}")
         return {name: of.take(each, below(place, name)) for name, each in value.items()}
 
-    return Shape(needed, take, default)
+    names_schema = {"description": f"the key must be {key}", **matching(pattern)}
+    schema: dict[str, Any] = {"type": "object", "propertyNames": names_schema, "additionalProperties": of.schema}
+    if default is REQUIRED:
+        schema["minProperties"] = 1
+    return Shape(needed, take, default, schema=schema)

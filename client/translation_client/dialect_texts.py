@@ -101,7 +101,7 @@ def _take_header(value: object, place: str) -> str:
     return value
 
 
-HEADER_VALUE = Shape("a template of text", _take_header)
+HEADER_VALUE = Shape("a template of text", _take_header, schema={"type": "string"})
 
 
 def without_twins(shape: Shape) -> Shape:

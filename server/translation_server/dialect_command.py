@@ -1,4 +1,4 @@
-"""`translation-server dialects`: lists, shows and checks the files of dialects."""
+"""`translation-server schema` and `dialects`: prints schemas, and lists, shows and checks the files of dialects."""
 
 import argparse
 import os
@@ -10,16 +10,21 @@ from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects, shipped, source
 from translation_server.config.output_files import OutputFilesError, read_output_files
 from translation_server.core.dialects.dialect import Dialect, DialectError
+from translation_server.schemas import SCHEMAS
+from translation_server.schemas import show as show_schemas
 from translation_server.service.files import Library
 
 USAGE_ERROR = 2
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Adds the subcommand; the parsed options have its function as ``run``, and its argument as ``names``."""
-    dialects = parser.add_subparsers(title="commands", metavar="").add_parser(
-        "dialects", help="list, show or check the files that describe APIs"
-    )
+    """Adds the subcommands; the parsed options have its function as ``run``, and its argument as ``names``."""
+    subcommands = parser.add_subparsers(title="commands", metavar="")
+    meaning = "print the JSON Schema of a kind of file, for an editor"
+    schema = subcommands.add_parser("schema", help=meaning, description=meaning)
+    schema.set_defaults(run=show_schemas)
+    schema.add_argument("names", nargs=1, choices=tuple(SCHEMAS))
+    dialects = subcommands.add_parser("dialects", help="list, show or check the files that describe APIs")
     commands = dialects.add_subparsers(required=True, metavar="COMMAND")
     for name, run, argument, meaning in COMMANDS:
         command = commands.add_parser(name, help=meaning, description=meaning)

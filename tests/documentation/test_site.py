@@ -64,6 +64,7 @@ def test_the_page_of_the_api_has_every_operation_with_its_parameters_fields_and_
     }
     operation = {
         "tags": ["start"],
+        "summary": "Accept a job",
         "description": "Accepts a job.",
         "parameters": [{"name": "limit", "in": "query", "schema": {"type": "array", "items": {"$ref": "#/a/Item"}}}],
         "requestBody": {

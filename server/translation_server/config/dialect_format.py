@@ -22,6 +22,7 @@ from translation_server.config.dialect_shapes import (
     REQUIRED,
     FormatError,
     Shape,
+    matching,
     must,
     number,
     several,
@@ -144,20 +145,31 @@ IN_LOWER_CASE = "lower-case letters, digits, - and _, and begin with a letter"
 ANY = template("a template")
 FIELD_PATH = text("the dotted path of a field", re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"))
 QUERY_NAME = text("the name of a query parameter", PLAIN)
-OBJECT = template("a table", lambda value: isinstance(value, Mapping))
+OBJECT = template("a table", lambda value: isinstance(value, Mapping))._replace(schema={"type": "object"})
 CODE = number("a status code from 200 to 599", 200, 599)
 STATUS_CODE = "a status code from 400 to 599"
 ERROR_CODE = number(STATUS_CODE, 400, 599)
 WORD = value_of(
     "a text without {…}, a whole number, true or false",
     lambda value: PLAIN.fullmatch(value) if isinstance(value, str) else type(value) in {bool, int},
+    schema={"type": ["string", "integer", "boolean"]},
 )
 HEADERS = without_twins(tables(HEADER_VALUE, HEADER_NAME, "headers by their names", {}, key="the name of a header"))
-REQUEST = Shape('a method and a path such as "POST /tasks", with {name} for a parameter', _take_request)
-ID = Shape("a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}", _take_id, "{uuid}")
+REQUEST = Shape(
+    'a method and a path such as "POST /tasks", with {name} for a parameter',
+    _take_request,
+    schema={"type": "string", "pattern": f"^({'|'.join(METHODS)}) /"},
+)
+ID = Shape(
+    "a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}",
+    _take_id,
+    "{uuid}",
+    schema={"type": "string"},
+)
 AUTH = value_of(
     '"basic", "sigv4", or a form such as "Authorization: Bearer {token}", "X-Api-Key: {token}" or "?key={token}"',
     lambda value: isinstance(value, str) and (value in {"basic", "sigv4"} or FORM.fullmatch(value)),
+    schema={"anyOf": [{"enum": ("basic", "sigv4")}, matching(FORM)]},
 )
 HEADER = text("the name of a header", HEADER_NAME)
 ID_TEXT = re.compile(r"(?:[^{}]|\{(?!job_id\})\w+\})*\{job_id\}(?:[^{}]|\{(?!job_id\})\w+\})*")
@@ -290,7 +302,10 @@ JOB = table(
 )
 KEY_PLACE = table({"header": HEADER, "body": DOTTED}, one_of=("header", "body"))
 KEY = Shape(
-    '"none", { header = "Idempotency-Key" } or { body = "key" }', _take_key, {"header": "Idempotency-Key", "body": None}
+    '"none", { header = "Idempotency-Key" } or { body = "key" }',
+    _take_key,
+    {"header": "Idempotency-Key", "body": None},
+    schema={"anyOf": [{"const": "none"}, KEY_PLACE.schema]},
 )
 CODES = re.compile(r"[45]\d\d")
 FILE = table(

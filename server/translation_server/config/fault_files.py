@@ -3,6 +3,7 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +20,11 @@ class _File(BaseModel):
     model_config = STRICT
 
     faults: Faults
+
+
+def schema_of_files() -> dict[str, Any]:
+    """Returns the JSON Schema of a file, for editors."""
+    return _File.model_json_schema()
 
 
 def read_faults(path: Path) -> tuple[FaultRule, ...]:
