@@ -140,7 +140,8 @@ def openapi_page(document: Part) -> str:
 
 
 def _operation(request: str, operation: Part, document: Part) -> Iterator[str]:
-    yield from (f"### `{request}`", "", _text(operation.get("description", f"{operation['summary']}.")), "")
+    text = operation["description"] if "description" in operation else f"{operation['summary']}."
+    yield from (f"### `{request}`", "", _text(text), "")
     parameters = operation.get("parameters", [])
     if parameters:
         yield from _table(
