@@ -61,6 +61,7 @@ generate: $(VENV)/development ## write the generated files anew
 bench: $(VENV)/bench ## measure how well everybody waits and how fast the server is, and write the tables in docs/
 	$(VENV)/bin/python benchmarks/waiting.py --write
 	$(VENV)/bin/python benchmarks/live.py --write
+	$(VENV)/bin/python benchmarks/async_polls.py --write
 	$(VENV)/bin/python benchmarks/report_cards.py --write
 	$(VENV)/bin/python benchmarks/peers.py --write
 	$(VENV)/bin/python benchmarks/databases.py
