@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -67,6 +68,9 @@ from translation_server.service.webhook_policy import WebhookPolicy
 from translation_server.service.webhooks import open_deliveries
 from translation_server.storage import Store, StoreError, is_shared, open_store, redact
 
+if TYPE_CHECKING:
+    from translation_server.api.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -87,7 +91,7 @@ def _wall_time() -> WallTime:
     return WallTime(time.time())
 
 
-def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
+def create_app(settings: Settings, store: Store | None = None) -> Application:
     """Returns the server with these settings, as an ASGI application.
 
     Args:
@@ -143,9 +147,18 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         scraping=_scraping(settings),
         reload=reload,
     )
+    if is_tracing_on(os.environ):
+        app.trace_by(_tracing())
     place = redact(settings.database_url)
     logger.info("jobs are stored in %s; users: %s", place, "anyone" if users is None else len(users))
     return app
+
+
+def is_tracing_on(environment: Mapping[str, str]) -> bool:
+    """Whether the environment variables of OpenTelemetry ask for traces."""
+    endpoint = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return bool(endpoint) and not is_off and environment.get("OTEL_TRACES_EXPORTER") != "none"
 
 
 def assemble(
@@ -173,7 +186,7 @@ def assemble(
     reload: Callable[[], Awaitable[None]] | None = None,
     clock: Callable[[], WallTime] = _wall_time,
     random: Callable[[int], bytes] = secrets.token_bytes,
-) -> FastAPI:
+) -> Application:
     """Puts the parts of the server together.
 
     Args:
@@ -343,6 +356,14 @@ def _check_workers(settings: Settings) -> None:
         raise SettingsError(
             f"WORKERS={settings.workers}: must be 1 with DATABASE_URL={url}, which only one process can use"
         )
+
+
+def _tracing() -> "Tracing":
+    try:
+        from translation_server.api.tracing import Tracing
+    except ImportError as error:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT: needs the extra translation-server[otel]: {error}") from None
+    return Tracing()
 
 
 def _scraping(settings: Settings) -> Scraping | None:

@@ -58,9 +58,9 @@ class AsyncDriver(BaseDriver[AsyncHttp]):
     async def run(self, flow: Flow, receiver: AsyncReceiver | None = None) -> AsyncGenerator[Any, None]:
         """Yields each Status, WaitFailed and Piece of the flow, whose webhooks a receiver may get."""
         result: Input | None = None
-        with closing(flow):
+        with closing(self.traced(flow)) as traced:
             async with aclosing(_AsyncStream(self)) as stream:
-                while effect := self._next(flow, result):
+                while effect := self._next(traced, result):
                     match effect:
                         case Send():
                             result = await self._exchange(effect)

@@ -5,10 +5,11 @@ of a `Send` covers the whole request.
 """
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cached_property
 from ipaddress import ip_address
@@ -26,6 +27,22 @@ from translation_client.http_library import AsyncHttp, Response, SyncHttp, auth_
 logger = logging.getLogger("translation_client")
 
 Http = TypeVar("Http", SyncHttp, AsyncHttp)
+
+
+def tracing() -> Callable[[Flow], Flow]:
+    """Returns what makes spans of flows, if the environment variables of OpenTelemetry ask for traces."""
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if not endpoint or is_off or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return lambda flow: flow
+    try:
+        from translation_client.drivers.tracing import Tracing
+    except ImportError as error:
+        logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT needs the extra translation-client[otel]: %s", error)
+        return lambda flow: flow
+    return Tracing().traced
+
+
 Trace: TypeAlias = Callable[[Effect | Input], object]
 
 OK, PARTIAL = 200, 206
@@ -69,6 +86,7 @@ class BaseDriver(Generic[Http]):
     auth: httpx.Auth | None = None  # the credentials; None leaves them to `http`
     trace: Trace | None = None  # called with each effect before it is carried out, and with each input
     clock: Callable[[], float] = time.monotonic  # the monotonic time in seconds
+    traced: Callable[[Flow], Flow] = field(default_factory=tracing)  # makes spans of flows, if there are to be any
     largest_body: int = 1 << 20  # how many bytes of an answer are read; a page of a hundred jobs has about 40,000
 
     @cached_property

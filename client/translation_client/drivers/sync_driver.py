@@ -41,8 +41,8 @@ class Driver(BaseDriver[SyncHttp]):
     def run(self, flow: Flow, receiver: Receiver | None = None) -> Generator[Any, None, None]:
         """Yields each Status, WaitFailed and Piece of the flow, whose webhooks a receiver may get."""
         result: Input | None = None
-        with closing(flow), closing(_Stream(self)) as stream:
-            while effect := self._next(flow, result):
+        with closing(self.traced(flow)) as traced, closing(_Stream(self)) as stream:
+            while effect := self._next(traced, result):
                 match effect:
                     case Send():
                         result = self.exchange(effect)

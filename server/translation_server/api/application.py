@@ -1,7 +1,7 @@
 """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
@@ -11,6 +11,12 @@ from translation_server.api.cors import Cors
 from translation_server.api.dialect_endpoint import DialectEndpoint
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.polls import send_answer
+
+if TYPE_CHECKING:
+    from translation_server.api.tracing import Tracing
+
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+"""The framework's own telemetry is off: it would see only a part of the requests, and show signatures and queries."""
 
 
 class Application(FastAPI):
@@ -37,12 +43,17 @@ class Application(FastAPI):
         public: Iterable[OwnRoute],
         **options: Any,  # noqa: ANN401 - the framework's own
     ) -> None:
-        super().__init__(**options)
+        super().__init__(telemetry=NO_TELEMETRY, **options)
         self.polls = None if proxies or cors else dialects.polls
         self.public_targets = frozenset(route.path.encode() for route in public)
         self._dialects = dialects
         self._proxies = proxies
         self._cors = cors
+        self._tracing: Tracing | None = None
+
+    def trace_by(self, tracing: "Tracing") -> None:
+        """Makes traces of all requests; polls go the longer way then."""
+        self.polls, self._tracing = None, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request, or the lifespan."""
@@ -56,7 +67,9 @@ class Application(FastAPI):
                 await preflight(scope, receive, send)
                 return
             send = self._cors.around(scope, send)
-        if (poll := self._dialects.polls.read(scope)) and (answer := self._dialects.polls.answer_from_cache(poll)):
+        if self._tracing:
+            await self._tracing.serve(self.serve_uncached, scope, receive, send)
+        elif (poll := self._dialects.polls.read(scope)) and (answer := self._dialects.polls.answer_from_cache(poll)):
             await send_answer(answer, send)
         else:
             await self.serve_uncached(scope, receive, send)

@@ -145,7 +145,9 @@ class RequestMiddleware:
             took = time.perf_counter() - began
             record.took = record.took or took
             self._record(scope, user, record, refused=refused)
-            count_request(self._metrics, _template(inner), scope["method"], record.status, record.took)
+            template = _template(inner)
+            scope["served"] = template, record
+            count_request(self._metrics, template, scope["method"], record.status, record.took)
             log_request(scope, user or "", record.status, took)
 
     def _user_of_url(self, path: str, context: RequestContext) -> str:

@@ -45,7 +45,8 @@ def ids_of(scope: Scope) -> dict[str, str]:
     sent = REQUEST_ID.fullmatch(headers.get(b"x-request-id", b"").decode("latin-1"))
     trace = TRACE_PARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
     ids = {"request_id": sent[0] if sent else secrets.token_hex(8)}
-    return ids | ({"trace_id": trace[1]} if trace else {})
+    trace_id = scope.get("trace_id") or (trace and trace[1])
+    return ids | ({"trace_id": trace_id} if trace_id else {})
 
 
 def _ids_for(record: logging.LogRecord) -> dict[str, str]:
