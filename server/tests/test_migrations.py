@@ -26,7 +26,7 @@ DIGESTS = {
         "87e347affacc1550",
         "ebf2e49666fe7689",
         "b13b4f2c24908421",
-        "bf9e648cd69d60f6",
+        "4d7430e4f8cb6c14",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -41,7 +41,7 @@ DIGESTS = {
         "6f7c2966fa462e92",
         "0be4c8ecd61fb401",
         "058572c9ff0efa01",
-        "c1dce26e6bb480f6",
+        "60887ed56906691b",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""
