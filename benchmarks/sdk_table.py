@@ -17,12 +17,16 @@ class Api(NamedTuple):
     input: Callable[[str], Mapping[str, Any]]
     parameters: Mapping[str, str] = {}
 
-    def open(self, url: str, user: str) -> Run:
-        """Opens our client for the API."""
+    def client(self, url: str, user: str) -> Client:
+        """Returns our client for the API."""
         login: dict[str, Any] = (
             {"username": user, "password": "any"} if self.dialect.startswith("aws") else {"token": key(user)}
         )
-        client = Client(url + self.mount, dialect=self.dialect, parameters=self.parameters, **login)
+        return Client(url + self.mount, dialect=self.dialect, parameters=self.parameters, **login)
+
+    def open(self, url: str, user: str) -> Run:
+        """Opens our client for the API."""
+        client = self.client(url, user)
 
         def run(name: str) -> str:
             final = client.run(input=self.input(name), timeout=TIMEOUT)

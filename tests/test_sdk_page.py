@@ -165,6 +165,7 @@ def test_page_has_the_marks_that_the_benchmark_writes_between(page, theirs, ours
 
 def test_our_client_runs_a_job_in_the_api_of_each_official_client(benchmark):
     sdks = benchmark("sdk_table").SDKS
-    with TranslationServer(dialects="all", max_delay=0, error_probability=0) as server:
-        ended = {sdk.name: sdk.api.open(server.url, f"user-{sdk.name}")("job-01") for sdk in sdks}
-    assert ended == {sdk.name: "completed" for sdk in sdks}
+    with TranslationServer(completion_time=0, error_rate=0, dialects="all") as server:
+        for sdk in sdks:
+            with sdk.api.client(server.url, f"user-{sdk.name}") as client:
+                assert client.run(input=sdk.api.input("job-01"), timeout=60).state == "completed", sdk.name

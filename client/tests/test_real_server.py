@@ -83,7 +83,7 @@ class TestVideoTranslate:
             "secretpassword",
         ]
         assert main([*server, "start", "--target-language", "Spanish", "--json"]) == 0
-        job_id = json.loads(capsys.readouterr().out)["id"]
+        job_id = json.loads(capsys.readouterr().out)["job_id"]
         assert main([*server, "wait", job_id]) == 0
         assert capsys.readouterr().out.endswith(f"{job_id} completed\n")
 

@@ -58,7 +58,7 @@ RESERVED = frozenset(
             for one in dialect.operations
             for _, path in one.requests
         ),
-        *("dashboard", "docs", "events", "files", "livez", "native", "openapi.json", "readyz", "sandbox"),
+        *("dashboard", "docs", "events", "files", "livez", "metrics", "native", "openapi.json", "readyz", "sandbox"),
         *DIALECTS,
     }
 )

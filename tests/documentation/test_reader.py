@@ -52,7 +52,7 @@ def follow(tmp_path):
         ("```bash\necho hello; false\n```", "README.md:3: this fails with exit status 1\n$ echo hello; false\nhello"),
         ("```console\n$ echo hello\ngoodbye\n```", "README.md:3: the page shows\ngoodbye\nand the output is another"),
         ("```python\nraise ValueError(1)\n```", "README.md:3: this fails with exit status"),
-        ("```yaml\na: 1\n```", "README.md:3: nobody knows how to follow a block of yaml"),
+        ("```perl\nexit 1\n```", "README.md:3: nobody knows how to follow a block of perl"),
         ("Press Ctrl-C.\n```bash\ntrue\n```", "README.md:4: nothing runs that Ctrl-C could stop"),
     ],
 )

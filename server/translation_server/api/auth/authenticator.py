@@ -212,7 +212,7 @@ class Authenticator:
             except BusyError:
                 raise _busy() from None
         if user is None:
-            self._count_failure(address, name, is_known=is_known)
+            self._count_failure(address, None if credentials is None else name, is_known=is_known)
             raise wrong_credentials(scheme, NOT_MOUNTED if scheme is BASIC and credentials is None else "")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
@@ -227,7 +227,7 @@ class Authenticator:
             raise CredentialsRefused(HTTPStatus.FORBIDDEN, NO_PASSWORDS)
         address = client_key(scope)
         if signature is None:
-            self._count_failure(address, "", is_known=False)
+            self._count_failure(address, None, is_known=False)
             self._log_refused(address, "")
             raise refused(scheme, f"The signature is malformed. Send {scheme.expected}.")
         name = self._name(signature.access_key)
@@ -276,13 +276,16 @@ class Authenticator:
             return None
         return name if address in self._addresses.get(name, ()) else None
 
-    def _count_failure(self, address: str, name: str, *, is_known: bool) -> None:
-        """Counts wrong credentials for an address, and for the user whom they name, unless the address is known."""
+    def _count_failure(self, address: str, name: str | None, *, is_known: bool) -> None:
+        """Counts wrong credentials for an address, and for the user whom they name, unless the address is known.
+
+        An empty name counts like any other, so that locks do not reveal which users exist.
+        """
         if self._failures.add(address):
             self._metrics.lockouts.add("address")
             line = "%s sent wrong credentials %d times, the last ones for user %r, and gets 429 for a minute"
-            logger.warning(line, address, MAX_FAILURES, name)
-        if name and not is_known and self._failures_by_user.add(name) and name in self._users:
+            logger.warning(line, address, MAX_FAILURES, name or "")
+        if name is not None and not is_known and self._failures_by_user.add(name) and name in self._users:
             self._metrics.lockouts.add("user")
             line = "user %r was sent %d wrong passwords, the last one by %s: addresses that never logged in get 429"
             logger.warning(line, name, MAX_FAILURES_PER_USER, address)
