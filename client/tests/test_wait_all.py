@@ -61,9 +61,9 @@ class TestOnTheRealServer:
             opened.extend([item] if isinstance(item, Listen) and item.send else [])
 
         with (
-            TranslationServer(completion_time=2, error_rate=0) as server,
+            TranslationServer(completion_time=6, error_rate=0) as server,
             httpx.Client() as http,
-            Client(server.url, http_client=http, request_timeout=1.5, trace=trace) as client,
+            Client(server.url, http_client=http, request_timeout=5, trace=trace) as client,
         ):
             (end,) = client.wait_all([client.start().id]).values()
         assert end.state is State.COMPLETED
