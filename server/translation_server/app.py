@@ -1,6 +1,5 @@
 """The composition root: the only place where parts are put together."""
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -9,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -35,7 +34,7 @@ from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy, own_names
 from translation_server.api.own_routes import add_own_routes, own_routes
 from translation_server.api.polls import PollEndpoint
-from translation_server.api.reload import on_hangup
+from translation_server.api.reload import on_hangup, read_again
 from translation_server.api.routes import NativeRoutes
 from translation_server.api.sandbox import SandboxApi
 from translation_server.api.shutdown import Drain, in_background
@@ -73,7 +72,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 ALWAYS = (NativeRoutes, FileApi, HealthChecks, Docs)  # the resources that are served even without sandboxes
 OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi, LiveApi, DashboardApi)
 OWN_NAMES = {route.name for route in [*OWN_ROUTES, *METRICS_ROUTES]}  # the names that no dialect can have
@@ -119,10 +117,13 @@ def create_app(settings: Settings, store: Store | None = None) -> Application:
 
     async def reload() -> None:
         if users is not None:
-            await _reload(
-                "users", lambda: known_users(with_password(settings)), lambda known: app.state.replace_users(*known)
+            await read_again(
+                "users",
+                lambda: known_users(with_password(settings)),
+                lambda known: app.state.replace_users(*known),
+                SETUP_ERRORS,
             )
-        await _reload("faults", lambda: read_sandbox_defaults(settings), replace_sandbox_defaults)
+        await read_again("faults", lambda: read_sandbox_defaults(settings), replace_sandbox_defaults, SETUP_ERRORS)
 
     app = assemble(
         store or open_store(settings.database_url),
@@ -377,19 +378,6 @@ def _scraping(settings: Settings) -> Scraping | None:
         raise SettingsError(f"METRICS_FOLDER={folder}: must be a folder: {error.strerror}") from None
     kind = settings.database_url.partition(":")[0]
     return Scraping(token.get_secret_value() if token else None, folder, kind)
-
-
-async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], None]) -> None:
-    """Reads something again and uses it. If it cannot be read, the server keeps what it has."""
-    try:
-        found = await asyncio.to_thread(read)
-    except SETUP_ERRORS as error:
-        reason = "; ".join(str(error).splitlines())
-        logger.error("reload: %s not reloaded, the old ones stay in use: %s", what, reason)  # noqa: TRY400 - one line
-    else:
-        if found is not None:
-            use(found)
-            logger.info("reload: %s reloaded", what)
 
 
 def _dialects(settings: Settings, library: Library) -> Sequence[Dialect]:

@@ -6,8 +6,10 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -37,3 +39,18 @@ async def on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIterator[None
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGHUP, signal.SIG_IGN if signal.SIGHUP in mask else before)
         reloading.cancel()
+
+
+async def read_again(
+    what: str, read: Callable[[], T | None], use: Callable[[T], None], expected: tuple[type[Exception], ...]
+) -> None:
+    """Reads something again in a thread and uses it. After an expected error, the server keeps what it has."""
+    try:
+        found = await asyncio.to_thread(read)
+    except expected as error:
+        reason = "; ".join(str(error).splitlines())
+        logger.error("reload: %s not reloaded, the old ones stay in use: %s", what, reason)  # noqa: TRY400 - one line
+    else:
+        if found is not None:
+            use(found)
+            logger.info("reload: %s reloaded", what)

@@ -34,7 +34,7 @@ from translation_server.core.webhook_events import (
 )
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 from translation_server.service.sandbox_cache import SandboxCache
-from translation_server.service.webhook_attempts import Attempts
+from translation_server.service.webhook_attempts import Attempts, log_attempt
 from translation_server.service.webhook_receivers import Receivers
 from translation_server.storage import DeliveryStore, JobStore, StoreError
 
@@ -367,7 +367,7 @@ class Deliveries:
             else:
                 clock = (await self._sandboxes.of(worker.owner)).clock
                 after = await self._attempts.make(job, delivery, clock)
-                _log(worker.owner, after)
+                log_attempt(worker.owner, after)
                 self._count(after.attempts[len(delivery.attempts) :])
         if after.state is DeliveryState.GONE:
             worker.gone.add(delivery.url)
@@ -393,18 +393,3 @@ class Deliveries:
                 except StoreError as error:
                     logger.warning(FAILED, self._retry_pause, error)
                     await asyncio.sleep(self._retry_pause)
-
-
-def _log(owner: str, delivery: Delivery) -> None:
-    attempt, number = delivery.attempts[-1], len(delivery.attempts)
-    logger.log(
-        logging.DEBUG if attempt.was_accepted else logging.INFO,
-        "webhook %s of job %s of %s to %s: %s, attempt %d, %s",
-        delivery.event,
-        delivery.job_id,
-        owner,
-        delivery.url,
-        attempt.error or attempt.status,
-        number,
-        delivery.state,
-    )

@@ -7,6 +7,7 @@ is stored with the delivery as the time of its next attempt, so a restart loses 
 """
 
 import asyncio
+import logging
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,6 +43,7 @@ from translation_server.core.webhooks import RETRY_DELAYS, Attempt, Delivery, We
 from translation_server.service.faults import Faults
 from translation_server.service.webhook_sender import UNCHANGED, Distortion
 
+logger = logging.getLogger(__name__)
 OLD = 3600.0  # how many seconds old a signature with an old timestamp is
 BY_RULE = "by a fault rule of the sandbox"  # the reason why an attempt had no answer
 
@@ -199,3 +201,19 @@ def _distortion(rule: FaultRule) -> Distortion:
         case WrongType(content_type=content_type):
             return Distortion(content_type=content_type)
     return UNCHANGED
+
+
+def log_attempt(owner: str, delivery: Delivery) -> None:
+    """Logs the last attempt of a delivery."""
+    attempt, number = delivery.attempts[-1], len(delivery.attempts)
+    logger.log(
+        logging.DEBUG if attempt.was_accepted else logging.INFO,
+        "webhook %s of job %s of %s to %s: %s, attempt %d, %s",
+        delivery.event,
+        delivery.job_id,
+        owner,
+        delivery.url,
+        attempt.error or attempt.status,
+        number,
+        delivery.state,
+    )

@@ -239,8 +239,7 @@ class MemoryStore:
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        data = self._owners[owner]
-        return await data.first(range(ordinal + 1, data.last + 1), limit)
+        return await (data := self._owners[owner]).first(range(ordinal + 1, data.last + 1), limit)
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         data = self._owners[owner]
@@ -381,8 +380,7 @@ class MemoryStore:
         return [stored[key] for key in sorted(stored, reverse=True) if before is None or key < before][:limit]
 
     async def find_delivery(self, owner: str, delivery_id: str) -> Delivery | None:
-        found = (delivery for delivery in self._owners[owner].deliveries.values() if delivery.id == delivery_id)
-        return next(found, None)
+        return next((one for one in self._owners[owner].deliveries.values() if one.id == delivery_id), None)
 
     async def gone_urls(self, owner: str) -> set[str]:
         return set(self._owners[owner].gone)
