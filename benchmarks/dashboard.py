@@ -1,6 +1,6 @@
 """What the dashboard costs a browser: 1,000 jobs, 50 polls a second.
 
-Needs Chromium, and the packages of `make browser`: run it by `.venv-browser/bin/python benchmarks/dashboard.py`.
+It needs Chromium and the packages of `make browser`. Run it with `.venv-browser/bin/python benchmarks/dashboard.py`.
 """
 
 import argparse

@@ -120,7 +120,7 @@ def full_text(texts: Mapping[str, str]) -> str:
 
 
 def openapi_page(document: Part) -> str:
-    """Returns the page in Markdown: a section for each tag, in it each operation."""
+    """Returns the page in Markdown: a section for each tag, with the operations of that tag."""
     lines = ["# The HTTP API", "", _text(document["info"]["description"]), ""]
     lines += [
         "The same as a document for programs: [openapi.json](openapi.json). A running server shows it at `/docs`.",

@@ -288,7 +288,7 @@ def test_submission_names_the_receiver_and_polls_do_not_wait(server: Server, job
     assert [request.headers.get("prefer") for request in server.requests] == [None, None]
 
 
-@pytest.mark.parametrize("receiver", [7, "http://127.0.0.1/", Inbox("nowhere"), Inbox("http://a/", 7)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("receiver", [7, "http://127.0.0.1/", Inbox("nowhere"), Inbox("http://a/", 7)])  # type: ignore[arg-type]  # on purpose
 def test_unusable_receiver_is_a_value_error(receiver: Any) -> None:
     with Client() as client, pytest.raises(ValueError, match=r"^webhook must"):
         client.start(webhook=receiver)

@@ -43,4 +43,4 @@ SCHEMAS: Mapping[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {
     "faults": ("A file of fault rules", schema_of_files),
     "settings": ("The settings of the server, as in .env", _settings),
 }
-"""Each schema's title, and what makes the rest of it."""
+"""The title of each schema, and the function that returns its content."""

@@ -349,12 +349,12 @@ def _file(text: str) -> tuple[str, str]:
 
 
 def shown(options: Options) -> Show:
-    """Returns what shows a status."""
+    """Returns the function that shows a status."""
     return partial(write_json, stats=options.stats) if options.json else write_line
 
 
 def warned(options: Options) -> Callable[[str], object]:
-    """Returns what shows a warning."""
+    """Returns the function that shows a warning."""
     return write_nothing if options.quiet or options.verbose else show_message
 
 

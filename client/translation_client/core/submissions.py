@@ -56,7 +56,7 @@ def submitting(
 def _with_url(
     place: UrlPlace, url: str, body: dict[str, Any], headers: dict[str, str], query: dict[str, str]
 ) -> dict[str, Any]:
-    """Puts the URL of a webhook into the headers or the query, or returns the body with it."""
+    """Adds the URL of a webhook at its place, to ``headers``, ``query`` or the body; returns the body."""
     if place.source != "body":
         (query if place.source == "query" else headers)[place.name] = url
         return body

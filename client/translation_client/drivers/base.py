@@ -30,7 +30,7 @@ Http = TypeVar("Http", SyncHttp, AsyncHttp)
 
 
 def tracing() -> Callable[[Flow], Flow]:
-    """Returns what makes spans of flows, if the environment variables of OpenTelemetry ask for traces."""
+    """Returns a function that adds spans to a flow, if the environment variables of OpenTelemetry ask for traces."""
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if not endpoint or is_off or os.environ.get("OTEL_TRACES_EXPORTER") == "none":

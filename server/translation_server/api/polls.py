@@ -114,9 +114,10 @@ class PollEndpoint:
     def read(self, scope: Scope) -> Poll | None:
         """Returns a request as a poll that may be answered from the cache; None if it is anything else."""
         headers = dict(scope["headers"])
-        found = self._cacheable(scope, headers)
+        if (found := self._cacheable(scope, headers)) is None:
+            return None
         conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
-        return None if found is None or conditions is None else Poll(scope, headers, *found, conditions)
+        return None if conditions is None else Poll(scope, headers, *found, conditions)
 
     def answer_from_cache(self, poll: Poll) -> Answer | None:
         """Answers a poll from memory; returns None if it needs anything else."""

@@ -31,7 +31,7 @@ from translation_server.core.scenarios import ScenarioName
 
 ENV_FILE = ".env"
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # what Basic authentication allows neither in a name nor in a password
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # characters that Basic authentication allows in no name and no password
 DISTRIBUTION = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 EMPIRICAL = re.compile(r"\s*empirical\s*\(\s*([^,]*[^,\s])\s*(?:,\s*(.*\S)\s*)?\)\s*", re.IGNORECASE)
 

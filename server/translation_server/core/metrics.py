@@ -1,7 +1,7 @@
 """What one process counts: plain numbers by the values of their labels.
 
-Only the thread of the event loop changes them, so they need no lock. All of it can be added up over processes, but for
-the gauges of processes that have ended.
+Only the thread of the event loop changes them, so they need no lock. The numbers of several processes can be
+added up, except the gauges of processes that have ended.
 """
 
 from bisect import bisect_left
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 DURATIONS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""The upper bounds of the buckets of durations, in seconds: most polls take no millisecond, long polls a minute."""
+"""The upper bounds of the buckets of durations, in seconds. Most polls take less than a millisecond, long polls up to a
+minute."""
 
 BATCHES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
