@@ -65,9 +65,14 @@ OPTIONS = {
 }
 """The client's options under faults, and in some scenarios."""
 
-BY_SPEED = {None: {"late"}} | {name: {"late", "polls-after-end"} for name in ("slow-network", "stuck")}
+BY_SPEED = {
+    None: {"late"},
+    "slow-network": {"late", "polls-after-end"},
+    "stuck": {"late", "polls-after-end", "early-polls"},
+}
 """The findings that a slow machine causes, so that they are not judged: the processes of the test share its cores. In
-two scenarios the client does not wait long for answers: one that comes too late shows the end to the card alone."""
+two scenarios the client does not wait long for answers: one that comes too late shows the end to the card alone. A job
+that is stuck is waited for twice, and each wait begins with a poll: early ones are many where there are few others."""
 
 
 def refusal(fault, route):
