@@ -27,6 +27,7 @@ DIGESTS = {
         "ebf2e49666fe7689",
         "b13b4f2c24908421",
         "4d7430e4f8cb6c14",
+        "f9eb277259b7ffba",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",

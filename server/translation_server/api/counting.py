@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from translation_server.api.request_record import AddRecord, RecordBuilder
+from translation_server.api.request_record import AddRecord, PollRecord, RecordBuilder
 from translation_server.core.job import JobSnapshot, State
 from translation_server.core.metrics import Metrics
 from translation_server.core.report.timelines import POLLS
@@ -24,7 +24,7 @@ def counting(add_record: AddRecord, metrics: Metrics, count_end: Callable[[JobSn
     """
     polls = {kind: metrics.polls[kind,] for kind in POLLS}
 
-    def add(user: str, record: RecordBuilder) -> None:
+    def add(user: str, record: RecordBuilder | PollRecord) -> None:
         if numbers := polls.get(record.action or ""):
             numbers[0] += 1.0
         if record.faults:

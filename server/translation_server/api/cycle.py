@@ -7,7 +7,7 @@ transport here collects all that is written until the next turn of the event loo
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
@@ -20,15 +20,23 @@ if TYPE_CHECKING:
 
 MAX_WRITES = 64  # how many writes are collected at most
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # the headers that say where a body ends
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 Piece = bytes | bytearray | memoryview
 
 
-class Answer(NamedTuple):
-    """A complete HTTP response."""
+class Head(NamedTuple):
+    """The status and the headers that a response has each time, and the same headers as lines of HTTP."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
+    lines: bytes
+
+
+class Answer(NamedTuple):
+    """A complete HTTP response; ``headers`` come after those of its head."""
+
+    head: Head
+    headers: Headers
     body: bytes
 
 
@@ -136,16 +144,25 @@ def _do_nothing() -> None:
     """Does nothing."""
 
 
+def head_of(status: int, headers: Headers) -> Head:
+    """Returns a head with its lines."""
+    return Head(status, headers, _lines(headers))
+
+
 def response_bytes(answer: Answer, default_headers: Headers) -> bytes:
     """Returns a whole response as bytes."""
-    lines = [b"%b: %b\r\n" % header for header in (*default_headers, *answer.headers)]
-    return b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body])
+    (status, _, lines), headers, body = answer
+    return b"".join((STATUS_LINE[status], _lines(default_headers), lines, _lines(headers), b"\r\n", body))
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def last_response(response: Response, default_headers: Headers) -> bytes:
     """Returns a response that is the last on its connection, as bytes."""
     headers = [*response.raw_headers, (b"connection", b"close")]
-    return response_bytes(Answer(response.status_code, headers, bytes(response.body)), default_headers)
+    return response_bytes(Answer(head_of(response.status_code, headers), (), bytes(response.body)), default_headers)
 
 
 def transport_of(receive: "Receive") -> asyncio.Transport | None:

@@ -11,9 +11,11 @@ A client that waits sends the same bytes again and again. `repeatable` has the p
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope, Send
@@ -22,7 +24,7 @@ from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.context import context_of
 from translation_server.api.counting import count_request
-from translation_server.api.cycle import Answer
+from translation_server.api.cycle import Answer, Head, head_of
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults.simulator import apply_false_answer, count_polls
@@ -36,15 +38,16 @@ from translation_server.api.preferences import (
     values_of,
     wall_elapsed,
 )
-from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.api.request_record import AddRecord, PollRecord, begin_record, log_request
 from translation_server.api.views import record_hint, view_of
-from translation_server.core.clock import Clock
+from translation_server.core.clock import Clock, WallTime
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.dialects.routes import Route
 from translation_server.core.job import JobSnapshot
 from translation_server.core.lru import LRU
 from translation_server.core.metrics import Metrics
+from translation_server.service.job_cache import RenderedJob
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
@@ -61,7 +64,16 @@ UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"
 MAX_REPEATABLE = 2_000  # how many polls are kept with the bytes of their requests, which have 512 bytes at most
 
 
-class Poll(NamedTuple):
+class Shared(NamedTuple):
+    """What all answers to a poll share while the job's rendering stays the same, and what their records do."""
+
+    rendering: RenderedJob
+    head: Head
+    facts: str
+
+
+@dataclass(slots=True)
+class Poll:
     """A request for a job that may be answered from the cache: what follows from the request alone."""
 
     scope: Scope
@@ -69,6 +81,7 @@ class Poll(NamedTuple):
     routes: Sequence[Route]
     job_id: str
     conditions: Conditions
+    shared: Shared | None = None
 
     @property
     def address(self) -> str | None:
@@ -147,35 +160,37 @@ class PollEndpoint:
         clock = await record_hint(request, service, dialect, snapshot)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)
         body = shown_in.partial_body(shown, view, operation)
-        answer = self._render(body, shown, clock, context.record, conditions)
-        response = Response(answer.body, answer.status)
-        response.raw_headers = answer.headers
+        head = _head(body, conditions)
+        answer = self._render(body, head, shown, clock, context.record.hint)
+        response = Response(answer.body, head.status)
+        response.raw_headers = [*head.headers, *answer.headers]
         return response
 
     def _answer_from_cache(self, poll: Poll) -> Answer | None:
-        began = time.perf_counter()
-        scope, headers, routes, job_id, conditions = poll
-        user = self._authenticator.cached_user(scope, headers)
+        began, at = time.perf_counter(), WallTime(time.time())
+        routes, job_id = poll.routes, poll.job_id
+        user = self._authenticator.cached_user(poll.scope, poll.headers)
         if user is None:
             return None
         dialect = routes[0].dialects[0] if len(routes) == 1 else self._dialect_of(user, job_id, routes)
         if dialect is None:
             return None
-        view = partial(view_of, scope, dialect, self._service.files)
+        view = partial(view_of, poll.scope, dialect, self._service.files)
         if not (cached := self._service.render_cached(user, job_id, dialect, view)):
             return None
         rendering, snapshot = cached
-        if conditions.seconds_to_hold(rendering.body.tag):
+        if poll.conditions.wait and poll.conditions.seconds_to_hold(rendering.body.tag):
             return None
-        record = begin_record(scope, headers, time.time(), routes[0].api)
-        record.action, record.dialect, record.wait = "poll", dialect.name, conditions.wait
-        record.snapshots, record.hint = rendering.snapshots, rendering.hint(snapshot.now)
-        answer = self._render(rendering.body, snapshot, rendering.sandbox.clock, record, conditions)
-        record.status = answer.status
-        record.took = time.perf_counter() - began
-        log_request(scope, user, answer.status, record.took)
+        shared = poll.shared
+        if shared is None or shared.rendering is not rendering:
+            shared = poll.shared = _share(poll, rendering, dialect)
+        clock, hint = rendering.sandbox.clock, rendering.hint(snapshot.now)
+        answer = self._render(rendering.body, shared.head, snapshot, clock, hint)
+        status, took = shared.head.status, time.perf_counter() - began
+        record = PollRecord(at, took, hint, rendering.snapshots, shared.facts)
+        log_request(poll.scope, user, status, took)
         if self._metrics:
-            count_request(self._metrics, routes[0].pattern.path, "GET", answer.status, record.took)
+            count_request(self._metrics, routes[0].pattern.path, "GET", status, took)
         # This comes last: a poll that fails before this line is answered and recorded by `answer`.
         self._add_record(user, record)
         return answer
@@ -205,27 +220,40 @@ class PollEndpoint:
             return None
         return routes, job_id
 
-    def _render(
-        self, answer: PartialBody, snapshot: JobSnapshot, clock: Clock, record: RecordBuilder, conditions: Conditions
-    ) -> Answer:
-        headers = [(b"vary", b"Prefer"), (b"etag", answer.tag.encode())]
-        headers += answer.headers
-        headers += hint_headers(record.hint, answer.hints)
+    def _render(self, body: PartialBody, head: Head, snapshot: JobSnapshot, clock: Clock, hint: float | None) -> Answer:
+        headers = hint_headers(hint, body.hints)
         headers += wall_elapsed(clock, self._service.wall_time, snapshot)
-        if conditions.wait is not None:
-            headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
-        if conditions.knows(answer.tag):
-            return Answer(NOT_MODIFIED, headers, b"")
-        body = answer.complete(snapshot).encode()
-        headers.append((b"content-length", b"%d" % len(body)))
-        if answer.media_type:
-            headers.append((b"content-type", answer.media_type))
-        return Answer(answer.code, headers, body)
+        if head.status == NOT_MODIFIED:
+            return Answer(head, headers, b"")
+        content = body.complete(snapshot).encode()
+        headers.append((b"content-length", b"%d" % len(content)))
+        return Answer(head, headers, content)
+
+
+def _head(body: PartialBody, conditions: Conditions) -> Head:
+    """Returns the head of an answer, which is 304 if the client already has the body."""
+    headers = [(b"vary", b"Prefer"), (b"etag", body.tag.encode()), *body.headers]
+    if conditions.wait is not None:
+        headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
+    if conditions.knows(body.tag):
+        return head_of(NOT_MODIFIED, headers)
+    if body.media_type:
+        headers.append((b"content-type", body.media_type))
+    return head_of(body.code, headers)
+
+
+def _share(poll: Poll, rendering: RenderedJob, dialect: Dialect) -> Shared:
+    head = _head(rendering.body, poll.conditions)
+    record = begin_record(poll.scope, poll.headers, 0.0, poll.routes[0].api)
+    record.action, record.dialect, record.wait = "poll", dialect.name, poll.conditions.wait
+    record.status, record.snapshots = head.status, rendering.snapshots
+    return Shared(rendering, head, to_json(record.facts(rendering.sandbox.clock)).decode()[1:-1])
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
     """Sends an answer as ASGI messages."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    headers = [*answer.head.headers, *answer.headers]
+    await send({"type": "http.response.start", "status": answer.head.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 

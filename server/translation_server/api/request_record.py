@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import ClassVar
 from urllib.parse import unquote_plus
 
 from pydantic_core import to_json
@@ -57,10 +58,15 @@ class RecordBuilder:
 
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
-        record: dict[str, object] = {
-            "at": self.at,
-            "virtual_at": clock.virtual(WallTime(self.at)),
-            "took": self.took,
+        times = {"at": self.at, "virtual_at": clock.virtual(WallTime(self.at)), "took": self.took}
+        record = times | self.facts(clock)
+        if self.refusals:
+            record["refused"] = self.refusals.requests
+        return to_json(record).decode()
+
+    def facts(self, clock: Clock) -> dict[str, object]:
+        """Returns the fields besides the times and the refused requests, without empty ones."""
+        facts: dict[str, object] = {
             "method": self.method,
             "path": self.path,
             "status": self.status,
@@ -68,13 +74,35 @@ class RecordBuilder:
             "jobs": [_reported(snapshot, clock) for snapshot in self.snapshots],
         }
         optional = zip(OPTIONAL, optional_values(self), strict=True)
-        record |= {name: value for name, value in optional if value is not None and value is not False}
-        if self.refusals:
-            record["refused"] = self.refusals.requests
-        return to_json(record).decode()
+        return facts | {name: value for name, value in optional if value is not None and value is not False}
 
 
-AddRecord = Callable[[str, RecordBuilder], None]  # adds a record to the request log of a user
+@dataclass(slots=True)
+class PollRecord:
+    """The record of a poll that was answered from memory; most records are such ones.
+
+    It has the attributes of a `RecordBuilder` that the request log and the metrics use. ``facts`` is what all records
+    of the same poll share, as JSON without its braces.
+    """
+
+    at: float
+    took: float
+    hint: float | None
+    snapshots: Sequence[JobSnapshot]
+    facts: str
+    refusals: Refusals | None = None
+    action: ClassVar = "poll"
+    faults: ClassVar[Sequence[str]] = ()
+
+    def text(self, clock: Clock) -> str:
+        """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
+        times = f'"at":{self.at!r},"virtual_at":{clock.virtual(WallTime(self.at))!r},"took":{self.took!r}'
+        hint = "" if self.hint is None else f',"hint":{self.hint!r}'
+        refused = f',"refused":{self.refusals.requests}' if self.refusals else ""
+        return f"{{{times}{hint}{refused},{self.facts}}}"
+
+
+AddRecord = Callable[[str, RecordBuilder | PollRecord], None]  # adds a record to the request log of a user
 
 
 def begin_record(scope: Scope, headers: Mapping[bytes, bytes], at: float, api: Api | None) -> RecordBuilder:

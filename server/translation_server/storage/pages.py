@@ -134,10 +134,6 @@ class PageReader(ABC):
         rows = await self._fetch(sql.READ_SANDBOX, {"owner": owner})
         return rows[0][0] if rows else None
 
-    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        parameters = {"owner": owner, "after": after, "limit": LAST if limit is None else limit}
-        return [(number, record) for number, record in await self._fetch(sql.REQUESTS_AFTER, parameters)]
-
     async def count_pending(self, now: float, unset_clock: str) -> int:
         [(count,)] = await self._fetch(sql.COUNT_PENDING, {"now": now, "unset_clock": unset_clock})
         return int(count)

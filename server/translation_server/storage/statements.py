@@ -119,10 +119,6 @@ ACCEPTED_AFTER = f"""
 
 READ_INPUT = f"SELECT input FROM inputs WHERE owner = {DATA_KEY} AND ordinal = :ordinal"
 
-REQUESTS_AFTER = f"""
-    SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after ORDER BY number LIMIT :limit
-"""
-
 ADD_SHOWN_END = f"""
     INSERT INTO shown_ends SELECT owner, ordinal FROM jobs
     WHERE owner = {DATA_KEY} AND ordinal = :ordinal AND id = :job_id ON CONFLICT DO NOTHING RETURNING TRUE

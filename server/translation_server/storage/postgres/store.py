@@ -60,6 +60,10 @@ RECORD_DELIVERY = """
     DO UPDATE SET (next_at, gone_url, document) = (excluded.next_at, excluded.gone_url, excluded.document)
 """
 
+READ_REQUESTS = f"""
+    SELECT number, record FROM requests WHERE owner = {sql.DATA_KEY} AND number > :after ORDER BY number LIMIT :limit
+"""
+
 COUNT = f"""
     INSERT INTO fault_counts SELECT {sql.COUNT_KEY}, * FROM unnest(:subjects::text[], :counts::bigint[])
     ON CONFLICT (owner, subject) DO UPDATE SET count = fault_counts.count + excluded.count
@@ -228,6 +232,10 @@ class PostgresStore(DeliveryReader):
             )
 
         await self._database.transaction(add_requests, durable=False)
+
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        rows = await self._fetch(READ_REQUESTS, {"owner": owner, "after": after, "limit": limit})
+        return [(number, record) for number, record in rows]
 
     async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
 

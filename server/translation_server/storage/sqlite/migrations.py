@@ -237,4 +237,5 @@ MIGRATIONS = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    ("ALTER TABLE requests RENAME COLUMN record TO records",),  # one a line, see `request_log`
 )

@@ -6,10 +6,8 @@ processes. Fault counts, request records and purges may be lost: their commits d
 """
 
 import asyncio
-import json
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translation_server.core.change_feed import MAX_PAGE_SIZE
+from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey
 from translation_server.core.webhook_events import delivery_id
@@ -47,6 +45,7 @@ from translation_server.storage.sqlite.database import (
     transaction,
     unsynced,
 )
+from translation_server.storage.sqlite.request_log import add_requests, read_requests
 
 PLACEHOLDERS = ", ".join("?" * len(NAMES))
 JOB = f"SELECT {COLUMNS} FROM jobs WHERE owner = ? AND ordinal = ?"
@@ -136,7 +135,10 @@ class SqliteStore(DeliveryReader):
         return await self._reader.run(_fault_counts, owner, subjects)
 
     async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
-        await self._writer.run(_add_requests, records, limit)
+        await self._writer.run(add_requests, records, limit)
+
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        return await self._reader.run(read_requests, owner, after, LAST if limit is None else limit)
 
     async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
         def add(connection: Connection) -> list[bool]:
@@ -314,29 +316,6 @@ def _count_faults(
 def _uncount_fault(connection: Connection, owner: str, subject: str) -> None:
     with unsynced(connection):
         connection.execute(sql.UNCOUNT, {"owner": owner, "subject": subject})
-
-
-def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], limit: int) -> None:
-    by_owner = defaultdict(list)
-    for owner, record in records:
-        by_owner[owner].append(record)
-    with unsynced(connection):
-        for owner, new in by_owner.items():
-            [(last, key)] = connection.execute(
-                "INSERT INTO owners (name, jobs, requests) VALUES (:owner, 0, :new)"
-                " ON CONFLICT (name) DO UPDATE SET requests = requests + :new"
-                " RETURNING requests, coalesce(data_key, name)",
-                {"owner": owner, "new": len(new)},
-            ).fetchall()
-            connection.execute(  # a single statement, which releases the GIL while it runs
-                "INSERT INTO requests SELECT ?, ? + key, value FROM json_each(?)",
-                (key, last - len(new) + 1, json.dumps(new)),
-            )
-            connection.execute(
-                "DELETE FROM requests WHERE owner = :key AND number <= :last"
-                " AND number <= (SELECT min(number) FROM requests WHERE owner = :key) + :max",
-                {"key": key, "last": last - limit, "max": sql.MAX_TRIMMED},
-            )
 
 
 def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
