@@ -150,7 +150,7 @@ def test_lists_by_words_for_states(api, page):
 
 
 def test_lists_by_a_word_find_it_among_many_jobs(api, monkeypatch):
-    monkeypatch.setattr(positioned_lists, "SEARCHED", 2)
+    monkeypatch.setattr(positioned_lists, "READ_JOBS", 2)
     tasks = api('{ size = "limit", cursor = "at", status = "state" }', WORDS)
     wanted = submit(tasks, 5, simulate={"delay": 0, "outcome": "completed"})
     submit(tasks, 3, simulate={"delay": 0, "outcome": "error"})

@@ -10,13 +10,14 @@ from tests.stores import add
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.service import positioned_lists
-from translation_server.service.positioned_lists import PositionedLists
+from translation_server.service.positioned_lists import ALL, PositionedLists
 
 NOW = VirtualTime(1010.0)
 DELAYS = (1000.0, 5.0, 5.0, 1000.0, 5.0)
 OUTCOMES = (State.COMPLETED, State.COMPLETED, State.ERROR)
 FILTERS = (
-    None,
+    ALL,
+    {None: lambda shown: shown.job.ordinal % 4 > 0},
     {State.PENDING: None},
     {State.COMPLETED: None, State.ERROR: None, State.CANCELLED: None},
     {State.COMPLETED: lambda shown: shown.job.ordinal % 4 > 0, State.ERROR: None, State.CANCELLED: None},
@@ -34,10 +35,8 @@ async def add_many(store, many):
 
 
 def is_wanted(shown, only):
-    if only is None:
-        return True
-    accepts = only.get(shown.state)
-    return shown.state in only and (accepts is None or accepts(shown))
+    accepts = only.get(None) or only.get(shown.state)
+    return not only.keys().isdisjoint({None, shown.state}) and (accepts is None or accepts(shown))
 
 
 def lists_of(store):
@@ -70,7 +69,7 @@ async def test_ids_of_a_kind_come_in_bounded_parts_the_newest_first_and_without_
 
 
 async def test_lists_by_position_have_the_right_jobs_whatever_the_options(store, monkeypatch):
-    monkeypatch.setattr(positioned_lists, "SEARCHED", 3)
+    monkeypatch.setattr(positioned_lists, "READ_JOBS", 3)
     store.window = 4
     await add_many(store, 40)
     lists = lists_of(store)
@@ -99,7 +98,7 @@ class Reads:
     """Counts what lists read from a store."""
 
     def __init__(self, store, monkeypatch):
-        self.ids = self.jobs = 0
+        self.ids = self.jobs = self.most_jobs = self.most_ids = 0
         for name in ("ids", "page", "find_many"):
             monkeypatch.setattr(store, name, self._counting(getattr(store, name), name))
 
@@ -108,8 +107,10 @@ class Reads:
             found = await read(*args, **options)
             if name == "ids":
                 self.ids += len(found)
+                self.most_ids = max(self.most_ids, len(found))
             else:
                 self.jobs += len(found)
+                self.most_jobs = max(self.most_jobs, len(found))
             return found
 
         return counting
@@ -126,7 +127,7 @@ async def test_lists_of_a_state_read_no_other_jobs_than_those_of_the_page(store,
 
 @pytest.mark.parametrize(("counted", "jobs"), [(True, 24), (False, 5)])
 async def test_lists_whose_filter_sees_the_jobs_end_with_their_page(store, monkeypatch, counted, jobs):
-    monkeypatch.setattr(positioned_lists, "SEARCHED", 5)
+    monkeypatch.setattr(positioned_lists, "READ_JOBS", 5)
     await add_many(store, 60)
     reads = Reads(store, monkeypatch)
     only = {State.PENDING: lambda _: True}
@@ -141,6 +142,19 @@ async def test_lists_that_begin_with_the_oldest_job_search_once(store, monkeypat
     page = await lists_of(store).page("ann", api="mine", limit=3, after=30, oldest_first=True)
     assert [one.job.ordinal for one in page.snapshots] == [31, 32, 33]
     assert (reads.ids, reads.jobs) == (60, 3)
+
+
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("only", [ALL, {None: lambda _: True}, dict.fromkeys(State, lambda _: True)])
+async def test_other_requests_are_served_while_a_list_is_searched(store, monkeypatch, only, counted):
+    await add_many(store, 2500)
+    reads = Reads(store, monkeypatch)
+    options = {"api": "mine", "limit": 3, "only": only, "counted": counted}
+    page = await lists_of(store).page("ann", **options, oldest_first=True)
+    assert [one.job.ordinal for one in page.snapshots] == [1, 2, 3]
+    assert reads.most_jobs <= 250
+    assert reads.most_ids <= 2000
 
 
 async def test_jobs_that_come_during_a_list_do_not_move_its_positions(store):
@@ -160,9 +174,9 @@ async def test_jobs_that_come_during_a_list_do_not_move_its_positions(store):
 
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
-@pytest.mark.parametrize("only", [None, dict.fromkeys(State), dict.fromkeys(State, lambda _: True)])
+@pytest.mark.parametrize("only", [ALL, dict.fromkeys(State), {None: lambda _: True}])
 async def test_lists_by_position_of_many_jobs_take_memory_for_a_few_parts(store, only, monkeypatch):
-    monkeypatch.setattr(positioned_lists, "SEARCHED", 100)
+    monkeypatch.setattr(positioned_lists, "READ_JOBS", 100)
     store.window = 100
     await add_many(store, 5000)
     options = {"api": "mine", "limit": 5, "start": 4000, "only": only}

@@ -26,7 +26,7 @@ from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
-from translation_server.service.positioned_lists import Filter
+from translation_server.service.positioned_lists import ALL, Accepts, Filter
 
 COUNTED = frozenset({"count", "offset", "page", "pages"})
 """The names in the template of a list whose values are known only after the caller's jobs were counted."""
@@ -86,7 +86,7 @@ class Operations:
         only = _filter(request, {**parameters, **asked}, route)
         answer = route.operation.answer
         counted = bool((names(answer.body) | names(answer.headers)) & COUNTED)
-        if not (only or oldest_first or paging.offset or paging.number or counted):
+        if not (only is not ALL or oldest_first or paging.offset or paging.number or counted):
             page = await self._service.page(
                 owner, limit=limit, after=after, api=dialect.api.name, kind=owned.get("kind")
             )
@@ -245,8 +245,8 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
         raise invalid([{"field": name, "message": message} for name in unknown])
 
 
-def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
-    """Returns the filter of a list's jobs, by their states and by the values of their submissions; None for all."""
+def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter:
+    """Returns the filter of a list's jobs, by their states and by the values of their submissions."""
     by_word = _by_word(request, asked, route)
     wanted = [
         (name, text)
@@ -257,11 +257,14 @@ def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter 
     if not wanted:
         return by_word
 
-    def accepts(snapshot: JobSnapshot) -> bool:
-        echo, has_word = snapshot.job.echo, by_word and by_word[snapshot.state]
-        return (not has_word or has_word(snapshot)) and all(_matches(echo.get(name), text) for name, text in wanted)
+    def accepting(has_word: Accepts | None) -> Accepts:
+        def accepts(snapshot: JobSnapshot) -> bool:
+            echo = snapshot.job.echo
+            return (not has_word or has_word(snapshot)) and all(_matches(echo.get(name), text) for name, text in wanted)
 
-    return dict.fromkeys(State if by_word is None else by_word, accepts)
+        return accepts
+
+    return {state: accepting(has_word) for state, has_word in by_word.items()}
 
 
 def _matches(value: object, text: str) -> bool:
@@ -275,15 +278,15 @@ def _matches(value: object, text: str) -> bool:
     return value is not None and text == (value if isinstance(value, str) else to_json(value))
 
 
-def _by_word(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
-    """Returns the filter for words of states; None for all. Callers repeat the parameter, or separate words by commas.
+def _by_word(request: Request, asked: Mapping[str, str], route: Route) -> Filter:
+    """Returns the filter for words of states. Callers repeat the parameter, or separate words by commas.
 
     Raises:
         Problem: 422 for a word that no state has.
     """
     name = route.operation.paging.status
     if name is None or name not in asked:
-        return None
+        return ALL
     texts = request.query_params.getlist(name) or [asked[name]]
     wanted = {word for text in texts for word in text.split(",")}
     dialects = {dialect.kind: dialect for dialect in route.dialects}

@@ -1,7 +1,7 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
-Finding a position takes a search through the owner's jobs. It reads them in parts and keeps only those of the page. It
-reads only ids, unless a filter has to see the jobs. It ends with the page, unless the answer shows how many jobs there
+Finding a position takes a search through the owner's jobs. It reads them in parts, between which other requests are
+served, and keeps only those of the page. It reads only ids, unless a filter has to see the jobs. It ends with the page, unless the answer shows how many jobs there
 are, or the list begins with the oldest job. Only a page far from the oldest job, of a list that begins with it, takes a
 second search. Lists by cursor without a filter need no search, see `Service.page`.
 """
@@ -16,8 +16,8 @@ from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage import JobStore, TooLarge
 
-SEARCHED = 1000
-"""How many jobs a search reads at once where a filter has to see them."""
+READ_JOBS, READ_IDS = 200, 2000
+"""How many jobs, or only ids, a search reads at once. No other request is served while they are filtered and sorted."""
 
 Ids = list[tuple[int, str]]
 """The ordinals and ids of jobs, the newest first."""
@@ -26,8 +26,11 @@ Ids = list[tuple[int, str]]
 Accepts = Callable[[JobSnapshot], bool]
 """Returns whether to include a job in a list."""
 
-Filter = Mapping[State, Accepts | None]
-"""The states of a list's jobs, each with a further condition; None where there is no other."""
+Filter = Mapping[State | None, Accepts | None]
+"""The states of a list's jobs, each with a further condition; None means every state, or no further condition."""
+
+ALL: Filter = {None: None}
+"""The filter that accepts every job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class PositionedLists:
         start: int = 0,
         after: int | None = None,
         oldest_first: bool = False,
-        only: Filter | None = None,
+        only: Filter = ALL,
         counted: bool = True,
     ) -> PositionedPage:
         """Returns a page from the position ``start`` on, or after the job with the ordinal ``after``.
@@ -99,7 +102,7 @@ class _Search:
     owner: str
     api: str
     kind: str | None
-    only: Filter | None
+    only: Filter
     now: VirtualTime
 
     async def newest(self, limit: int, start: int, after: int | None) -> tuple[int, int, dict[int, str]]:
@@ -149,8 +152,7 @@ class _Search:
 
         A caller that needs no more than ``limit`` jobs saves reading more at once.
         """
-        states: Filter | dict[None, None] = {None: None} if self.only is None else self.only
-        found, reading = Ids(), dict.fromkeys(states, before)
+        found, reading = Ids(), dict.fromkeys(self.only, before)
         while reading:  # it always continues the list of the state whose last read job is the newest
             state = max(reading, key=reading.__getitem__)
             part, last = await self._part(state, reading[state], limit)
@@ -168,9 +170,10 @@ class _Search:
     async def _part(self, state: State | None, before: int, limit: int) -> tuple[Ids, int]:
         """Reads a part of the jobs in a state; returns the ids of those that are wanted, and the last ordinal read."""
         owner, api, kind, now = self.owner, self.api, self.kind, self.now
-        if not (accepts := self.only[state] if self.only and state else None):
+        if (accepts := self.only[state]) is None:
+            limit = min(limit, READ_IDS)
             ids = await self.store.ids(owner, api=api, kind=kind, before=before, state=state, now=now, limit=limit)
             return ids, ids[-1][0] if ids else 0
-        jobs = await self.store.page(owner, api=api, kind=kind, before=before, state=state, now=now, limit=SEARCHED)
+        jobs = await self.store.page(owner, api=api, kind=kind, before=before, state=state, now=now, limit=READ_JOBS)
         found = [(job.ordinal, job.id) for job in jobs if accepts(JobSnapshot(job, self.now))]
         return found, jobs[-1].ordinal if jobs else 0
