@@ -1,9 +1,10 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
 Finding a position takes a search through the owner's jobs. It reads them in parts, between which other requests are
-served, and keeps only those of the page. It reads only ids, unless a filter has to see the jobs. It ends with the page, unless the answer shows how many jobs there
-are, or the list begins with the oldest job. Only a page far from the oldest job, of a list that begins with it, takes a
-second search. Lists by cursor without a filter need no search, see `Service.page`.
+served, and keeps only those of the page. It reads only ids, unless a filter has to see the jobs. It ends with the page,
+unless the answer shows how many jobs there are, or the list begins with the oldest job. Only a page far from the oldest
+job, of a list that begins with it, takes a second search. Lists by cursor without a filter need no search, see
+`Service.page`.
 """
 
 from bisect import bisect_left, bisect_right
