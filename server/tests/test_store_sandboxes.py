@@ -71,9 +71,9 @@ async def test_request_logs_that_are_written_in_large_batches_keep_the_newest_re
         assert await store.read_requests("ann", after=after, limit=3) == expected[:3]
 
     await store.purge("ann", Cutoff(0, 0, first + 500), 9)
-    kept = await store.read_requests("ann")
-    assert kept == records[-len(kept) :]
-    assert 0 <= len(kept) - (last - first - 500) < 10
+    left = await store.read_requests("ann")
+    assert left == records[-len(left) :]
+    assert 0 <= len(left) - (last - first - 500) < 10
     await store.purge("ann", Cutoff(0, 0, last), 9)
     assert await store.read_requests("ann") == []
 
