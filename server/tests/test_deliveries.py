@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.stores import add
+from tests.stores import add, cancel
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.webhooks import Attempt, Webhook
 from translation_server.service.deliveries import Deliveries
@@ -37,12 +37,12 @@ class Sender:
 
 
 @asynccontextmanager
-async def delivering(store, render=lambda *_: "{}", sender=None, **options):
-    """Delivers what is due in a store; yields the sender."""
-    service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
-    sender = sender or Sender()
-    attempts = Attempts(sender, clock=lambda: 5000.0, render=render)
-    deliveries = Deliveries(store, service.sandboxes, attempts=attempts, clock=lambda: 5000.0, **options)
+async def delivering(store, render=lambda *_: "{}", sender=None, clock=lambda: 5000.0, wrap=None, **options):
+    """Delivers what is due in a store; yields the sender. ``wrap`` replaces the cache of sandboxes."""
+    service = Service(store, SandboxSettings, clock=clock, entropy=lambda: bytes(16))
+    sandboxes, sender = (wrap or (lambda cache: cache))(service.sandboxes), sender or Sender()
+    attempts = Attempts(sender, clock=clock, render=render)
+    deliveries = Deliveries(store, sandboxes, attempts=attempts, clock=clock, **options)
     running = asyncio.create_task(deliveries.run())
     yield sender
     running.cancel()
@@ -129,6 +129,81 @@ async def test_read_that_began_before_an_attempt_was_stored_does_not_repeat_it()
         await sender.take()
         await asyncio.wait_for(store.recorded.wait(), 60)
         await asyncio.wait_for(store.read_again.wait(), 60)
+    assert sender.sent.empty()
+
+
+async def test_event_after_the_first_one_is_that_of_the_job_as_it_stands_then():
+    class SlowSender(Sender):
+        async def send(self, *arguments):
+            attempt = await super().send(*arguments)
+            await may_answer.wait()
+            return attempt
+
+    may_answer, now = asyncio.Event(), 5000.0
+    store, sender = MemoryStore(), SlowSender()
+    every = Webhook(HOOK.url, events=("started", "completed", "cancelled"))
+    job = await add(store, webhook=every, created_at=4500.0, delay=1000.0)
+    async with delivering(store, sender=sender, clock=lambda: now):
+        assert (await sender.take()).event == "started"
+        await cancel(store, "ann", job.id, now)
+        now = 6000.0
+        may_answer.set()
+        assert (await sender.take()).event == "cancelled"
+    assert sender.sent.empty()
+
+
+class ReadAgain(MemoryStore):
+    """A store that answers that a start was stored only after due events were read again, several times."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.is_stored = asyncio.Event(), False
+
+    async def jobs_to_notify(self, *arguments):
+        self.read.set()
+        return await super().jobs_to_notify(*arguments)
+
+    async def record_deliveries(self, owner, deliveries):
+        await super().record_deliveries(owner, deliveries)
+        if deliveries[0].event == "started":
+            await self.is_read_again()
+            self.is_stored = True
+
+    async def is_read_again(self):
+        for _ in range(6):
+            self.read.clear()
+            await asyncio.wait_for(self.read.wait(), 60)
+
+
+class SlowSandboxes:
+    """A cache of sandboxes that keeps the task waiting which has just stored the attempt of a start."""
+
+    def __init__(self, cache, store):
+        self.known_clock = cache.known_clock
+        self._cache, self._store, self.went_on = cache, store, asyncio.Event()
+
+    async def of(self, owner):
+        if self._store.is_stored:
+            self._store.is_stored = False
+            await self._store.is_read_again()
+            self.went_on.set()
+        return await self._cache.of(owner)
+
+
+async def test_event_that_was_read_while_the_one_before_was_stored_is_attempted_once(monkeypatch):
+    def slow(cache):
+        nonlocal sandboxes
+        sandboxes = SlowSandboxes(cache, store)
+        return sandboxes
+
+    sandboxes, store = None, ReadAgain()
+    monkeypatch.setattr("translation_server.service.deliveries.SCAN_PAUSE", 0.001)
+    await add(store, webhook=Webhook(HOOK.url, events=("started", "completed")))
+    async with delivering(store, wrap=slow) as sender:
+        assert [(await sender.take()).event for _ in range(2)] == ["started", "completed"]
+        await asyncio.wait_for(sandboxes.went_on.wait(), 60)
+        for _ in range(100):  # until a second attempt would have begun
+            await asyncio.sleep(0)
     assert sender.sent.empty()
 
 

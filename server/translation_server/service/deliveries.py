@@ -25,6 +25,7 @@ from translation_server.core.job import Job, json_text
 from translation_server.core.metrics import Metrics
 from translation_server.core.report.deliveries import ReportedAttempt, reported
 from translation_server.core.webhook_events import (
+    END,
     JobEvent,
     delivery_id,
     due_event,
@@ -67,9 +68,8 @@ class _Worker:
 
     owner: str
     known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # the attempts in progress, by delivery id
-    recent: set[str] = field(
-        default_factory=set
-    )  # the deliveries stored since the current read began, which misses them
+    busy: set[tuple[int, float]] = field(default_factory=set)  # the jobs whose next event an attempt will start
+    recent: set[str] = field(default_factory=set)  # the deliveries stored since a read began, which misses them
     attempted: list[Delivery] = field(default_factory=list)  # the deliveries that have to be stored
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
     gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
@@ -138,8 +138,7 @@ class Deliveries:
             try:
                 self._due = dict(await self._store.owners_to_notify())
                 for owner, at in list(self._due.items()):
-                    clock = (await self._sandboxes.of(owner)).clock
-                    if clock.seconds_to(at, self._clock()) <= SOON:
+                    if (await self._sandboxes.of(owner)).clock.seconds_to(at, self._clock()) <= SOON:
                         self._start(owner)
                 await asyncio.sleep(max(SCAN_PAUSE, SCAN_FACTOR * (time.monotonic() - began)))
             except Exception as error:
@@ -185,16 +184,14 @@ class Deliveries:
 
     async def attempts_of(self, owner: str) -> list[ReportedAttempt]:
         """Returns the attempts of an owner's newest deliveries, for the report card."""
-        newest = await self._store.deliveries(owner, limit=MAX_REPORTED)
-        return reported(delivery for delivery in newest if delivery.attempts)
+        return reported(one for one in await self._store.deliveries(owner, limit=MAX_REPORTED) if one.attempts)
 
     async def redeliver(self, owner: str, delivery_id: str) -> Delivery | None:
         """Makes another attempt of a delivery due now; returns None if there is no such delivery.
 
         If its URL has answered 410, deliveries to it are made again.
         """
-        delivery = await self._store.find_delivery(owner, delivery_id)
-        if delivery is None:
+        if (delivery := await self._store.find_delivery(owner, delivery_id)) is None:
             return None
         now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
         due = delivery.due_again(now)
@@ -282,8 +279,7 @@ class Deliveries:
             if next_at == NEVER and not worker.known and not worker.changed.is_set():
                 break
             with suppress(TimeoutError):
-                seconds = min(SCAN_PAUSE, clock.seconds_to(next_at, self._clock()))
-                await asyncio.wait_for(worker.changed.wait(), seconds)
+                await asyncio.wait_for(worker.changed.wait(), min(SCAN_PAUSE, clock.seconds_to(next_at, self._clock())))
             await asyncio.sleep(MIN_PAUSE)
         await self._store.release(owner, self._holder)
         return True
@@ -326,7 +322,10 @@ class Deliveries:
     def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
         """Starts the first attempt of a job's due event, if there is one."""
         event = due_event(job, now)
-        if event and not worker.has_begun(new_id := delivery_id(job, event.stage)):
+        if event is None or (this := (job.ordinal, job.created_at)) in worker.busy:
+            return
+        if not worker.has_begun(new_id := delivery_id(job, event.stage)):
+            worker.busy.add(this)
             event = timed_event(job, event, self._sandboxes.known_clock(worker.owner))
             self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
 
@@ -346,11 +345,17 @@ class Deliveries:
 
     async def _deliver_event(self, worker: _Worker, job: Job, event: JobEvent, new_id: str) -> None:
         """Makes the first attempt of an event; then starts the job's next event if that is due."""
-        url, body = job.webhook.url if job.webhook else "", self._attempts.render(job, event)
-        delivery = Delivery(new_id, job.ordinal, event.stage, event.name, job.id, url, event.at, body, next_at=event.at)
-        if await self._attempt(worker, job, delivery) and not self._closing:
-            now = (await self._sandboxes.of(worker.owner)).clock.virtual(self._clock())
-            self._start_event(worker, replace(job, notified=event.stage), now)
+        url, jobs = job.webhook.url if job.webhook else "", []
+        try:
+            body = self._attempts.render(job, event)
+            new = Delivery(new_id, job.ordinal, event.stage, event.name, job.id, url, event.at, body, next_at=event.at)
+            if await self._attempt(worker, job, new) and event.stage < END and not self._closing:
+                clock = (await self._sandboxes.of(worker.owner)).clock
+                jobs = await self._store.accepted_after(worker.owner, job.ordinal - 1, 1)  # it may have changed
+        finally:
+            worker.busy.discard((job.ordinal, job.created_at))
+        for changed in jobs:
+            self._start_event(worker, changed, clock.virtual(self._clock()))
 
     async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
         for job in await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1):
