@@ -42,6 +42,7 @@ from tests.pair import (
     find_engine,
     logger,
     main,
+    need_package_index,
     pull_images,
     run,
     wait_until,
@@ -321,7 +322,7 @@ class ContainerTests(Scenarios):
 
 
 class ImageTests(unittest.TestCase):
-    """Container tests without an image are skipped, or fail if Docker is required."""
+    """Container tests without an image, or a network to build one, are skipped, or fail if Docker is required."""
 
     def test_container_tests_are_skipped_or_fail_without_docker(self) -> None:
         engine = find_engine()
@@ -332,6 +333,17 @@ class ImageTests(unittest.TestCase):
                 self.assertRaisesRegex(outcome, "images.invalid/none:1, which is not here and cannot be pulled"),
             ):
                 pull_images(engine, "images.invalid/none:1")
+
+    def test_container_tests_are_skipped_or_fail_without_a_network_for_builds(self) -> None:
+        engine = find_engine()
+        self.addCleanup(engine.close)
+        pull_images(engine, "python:3.13-slim")
+        for required, outcome in (("", unittest.SkipTest), ("1", RuntimeError)):
+            with (
+                unittest.mock.patch.dict(os.environ, REQUIRE_DOCKER=required),
+                self.assertRaisesRegex(outcome, "a network for containers, in which pip reaches a package index"),
+            ):
+                need_package_index("none")
 
 
 del Scenarios  # its tests run only in the subclasses

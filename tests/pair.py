@@ -135,6 +135,21 @@ class Containers(Pair):
         for side in ("server", "client"):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
+        self.build()
+
+    def build(self) -> None:
+        """Builds the images.
+
+        Raises:
+            SkipTest: This takes packages from an index that containers do not reach.
+            RuntimeError: The same, with `REQUIRE_DOCKER=1`.
+        """
+        (self.folder / "build.env").write_text("API_USERNAME=none\nAPI_PASSWORD=none\n")
+        built = self.compose("--env-file", "build.env", "build", check=False)
+        if built.returncode:
+            self.close()
+            need_package_index()
+            raise AssertionError(built.stderr)
 
     def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` for this project."""
@@ -305,6 +320,19 @@ def pull_images(engine: Any, *names: str) -> None:
                 engine.images.pull(name)
             except (errors.DockerException, OSError) as error:
                 raise missing_error(f"the image {name}, which is not here and cannot be pulled: {error}") from None
+
+
+def need_package_index(network: str = "bridge") -> None:
+    """Checks that a container on this network of Docker can install packages.
+
+    Raises:
+        SkipTest: It cannot.
+        RuntimeError: The same, with `REQUIRE_DOCKER=1`.
+    """
+    download = ("pip", "download", "--quiet", "--retries=0", "--no-deps", "--dest=/tmp", "hatchling")
+    result = run("docker", "run", "--rm", f"--network={network}", "python:3.13-slim", *download, folder=ROOT)
+    if result.returncode:
+        raise missing_error(f"a network for containers, in which pip reaches a package index: {result.stderr.strip()}")
 
 
 def base_images() -> set[str]:

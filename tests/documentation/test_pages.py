@@ -9,7 +9,7 @@ import pytest
 
 from tests.documentation.pages import read
 from tests.documentation.reader import Machine, Reader
-from tests.pair import base_images, find_engine, pull_images
+from tests.pair import base_images, find_engine, need_package_index, pull_images
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,10 +32,11 @@ def machine(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def without_docker():
-    """Why the blocks that need Docker are left out; None where it answers and has the images."""
+    """Why the blocks that need Docker are left out; None where it can build and run the images."""
     try:
         engine = find_engine()
         pull_images(engine, *base_images())
+        need_package_index()
         engine.close()
     except unittest.SkipTest as reason:
         return str(reason)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.packages.environments import NODE, ROOT, run
-from tests.pair import find_engine, pull_images
+from tests.pair import find_engine, need_package_index, pull_images
 from translation_client.testing import TranslationContainer
 from translation_server.version import __version__
 
@@ -30,6 +30,7 @@ def engine():
     try:
         engine = find_engine()
         pull_images(engine, BASE)
+        need_package_index()
     except unittest.SkipTest as reason:
         pytest.skip(str(reason))
     run(*BAKE, folder=ROOT, IMAGE_PREFIX=PREFIX)
