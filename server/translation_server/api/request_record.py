@@ -96,10 +96,11 @@ class PollRecord:
 
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
-        times = f'"at":{self.at!r},"virtual_at":{clock.virtual(WallTime(self.at))!r},"took":{self.took!r}'
+        at = repr(self.at)
+        virtual_at = at if clock.shows_wall_time else repr(clock.virtual(WallTime(self.at)))
         hint = "" if self.hint is None else f',"hint":{self.hint!r}'
         refused = f',"refused":{self.refusals.requests}' if self.refusals else ""
-        return f"{{{times}{hint}{refused},{self.facts}}}"
+        return f'{{"at":{at},"virtual_at":{virtual_at},"took":{self.took!r}{hint}{refused},{self.facts}}}'
 
 
 AddRecord = Callable[[str, RecordBuilder | PollRecord], None]  # adds a record to the request log of a user
