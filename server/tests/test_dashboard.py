@@ -134,6 +134,27 @@ def test_reset_ends_the_stream_so_that_the_page_begins_again(api):
         assert [job["job_id"] for job in following("jobs")] == [again]
 
 
+def test_state_is_what_a_stream_begins_with(api):
+    job_id = api.submit()
+    api.job(job_id)
+    with live(api) as following:
+        sandbox, jobs, requests = following("sandbox"), following("jobs"), following("requests")
+    state = api.get("/dashboard/state").json()
+    assert (state["jobs"], state["requests"], state["more"]) == (jobs, requests, False)
+    assert state["sandbox"]["user"] == sandbox["user"]
+    later = api.get("/dashboard/state", params={"after": requests[0]["number"]}).json()
+    assert later["requests"] == requests[1:]
+    api.reset()
+    assert api.get("/dashboard/state").json()["reset_at"] != state["reset_at"]
+
+
+def test_job_of_any_age_is_found_by_its_id(api):
+    job_id = api.submit()
+    state = api.get("/dashboard/state").json()
+    assert api.get(f"/dashboard/jobs/{job_id}").json()["jobs"] == state["jobs"]
+    is_problem(api.get("/dashboard/jobs/unknown"), 404)
+
+
 def test_head_of_the_stream_has_no_body(api):
     answer = api.head("/dashboard/live")
     assert answer.status_code == 200
@@ -149,5 +170,94 @@ def test_job_can_be_cancelled_without_a_request_of_its_client(api):
 
 def test_dashboard_is_absent_without_sandboxes(start):
     api = start(sandbox="off")
-    for path in ("/", "/dashboard", "/dashboard/main.js", "/dashboard/live"):
+    for path in (
+        "/",
+        "/dashboard",
+        "/dashboard/main.js",
+        "/dashboard/live",
+        "/dashboard/state",
+        "/dashboard/submissions",
+    ):
         is_problem(api.get(path), 404)
+
+
+@pytest.fixture
+def other_apis(start):
+    """Runs a server with other APIs; returns its client."""
+    return start(dialects="openai,fal,deepl")
+
+
+def submit_to(api, target, body=None, **headers):
+    """Submits a job as the page does."""
+    headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"} | headers
+    return api.post("/dashboard/submissions", params={"target": target}, json=body or {}, headers=headers)
+
+
+def test_every_listed_submission_is_accepted_as_its_example_says(other_apis):
+    submissions = other_apis.get("/dashboard/submissions").json()["submissions"]
+    assert {one["api"] for one in submissions} == {"openai", "fal", "deepl"}
+    for one in submissions:
+        if not one["form"]:
+            answer = submit_to(other_apis, one["path"].replace("{", "").replace("}", ""), one["example"])
+            assert answer.is_success, (one, answer.text)
+            assert other_apis.get("/jobs?limit=1").json()["jobs"]
+
+
+def test_submission_of_the_page_is_one_of_its_user(other_apis):
+    answer = submit_to(other_apis, "/fal/acme/cats?fal_webhook=http://127.0.0.1:9/", {"prompt": "A cat"})
+    assert answer.status_code == 200
+    job_id = answer.json()["request_id"]
+    assert answer.json()["status_url"].endswith(f"/fal/acme/cats/requests/{job_id}/status")
+    job = other_apis.get(f"/sandbox/jobs/{job_id}").json()
+    assert (job["api"], job["input"]["prompt"]) == ("fal", "A cat")
+    [record] = other_apis.requests()[:1]
+    assert (record["action"], record["path"]) == ("submit", "/fal/acme/cats")
+
+
+def test_errors_and_faults_of_a_submission_are_those_of_its_api(other_apis):
+    refused = submit_to(other_apis, "/openai/v1/videos")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt")
+    other_apis.set_faults({"kind": "status", "code": 503, "route": ["submit"], "times": 1})
+    refused = submit_to(other_apis, "/openai/v1/videos", {"prompt": "A cat"})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "server_error")
+    assert other_apis.get("/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/sandbox/reset",
+        "/start",
+        "/jobs",
+        "/translate",
+        "/openai/v1/videos/video_0/content",
+        "/openai/v1/responses/resp_0/cancel",
+        "/dashboard/submissions?target=/fal/a/b",
+        "/files/a",
+        "/livez",
+        "/nothing",
+        "/%2e%2e/sandbox/reset",
+        "//fal/a/b",
+    ],
+)
+def test_page_passes_on_submissions_only(other_apis, target):
+    is_problem(submit_to(other_apis, target), 404)
+
+
+def test_target_of_a_submission_must_be_a_path(other_apis):
+    for target in ("http://example.com/", "fal/a/b", ""):
+        is_problem(submit_to(other_apis, target), 422)
+    is_problem(other_apis.post("/dashboard/submissions"), 422)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_origins_submit_nothing(other_apis, site):
+    is_problem(submit_to(other_apis, "/fal/a/b", **{"Sec-Fetch-Site": site}), 403)
+    token = {"Sec-Fetch-Site": site, "Origin": "http://example.com", "Content-Type": "text/plain"}
+    is_problem(submit_to(other_apis, "/fal/a/b", **token), 403)
+    assert other_apis.get("/jobs").json()["jobs"] == []
+
+
+def test_submission_needs_credentials(other_apis):
+    answer = other_apis.post("/dashboard/submissions", params={"target": "/fal/a/b"}, auth=("admin", "wrong"))
+    is_problem(answer, 401)

@@ -22,6 +22,7 @@ from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.cors import Cors
 from translation_server.api.dashboard.live import LiveApi
 from translation_server.api.dashboard.pages import DashboardApi
+from translation_server.api.dashboard.submissions import SubmissionsApi
 from translation_server.api.dialect_endpoint import DialectEndpoint
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.docs import Docs
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALWAYS = (NativeRoutes, FileApi, HealthChecks, Docs)  # the resources that are served even without sandboxes
-OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi, LiveApi, DashboardApi)
+OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi, LiveApi, SubmissionsApi, DashboardApi)
 OWN_NAMES = {route.name for route in [*OWN_ROUTES, *METRICS_ROUTES]}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
@@ -325,7 +326,7 @@ def assemble(
     resources: list[object] = [HealthChecks(service, lambda: drain.draining), Docs(document)]
     if simulating:
         resources += [SandboxApi(service, requests, DIALECTS[0]), WebhookApi(service, deliveries)]
-        resources += [LiveApi(service, requests), DashboardApi(read_only=read_only)]
+        resources += [LiveApi(service, requests), SubmissionsApi(dialects, endpoint), DashboardApi(read_only=read_only)]
     for resource in [*resources, *measuring.resources(authenticator)]:
         add_own_routes(app, resource)
     app.add_middleware(middleware.around)

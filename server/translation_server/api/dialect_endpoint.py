@@ -94,9 +94,9 @@ class DialectEndpoint:
         path: str = scope["path"]
         return self._router.match(method, path.removeprefix(scope["root_path"]))
 
-    async def serve(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request for one of these routes."""
-        await self._middleware.serve(partial(self._dispatch, match), scope, receive, send)
+    async def serve(self, match: Match, scope: Scope, receive: Receive, send: Send, *, user: str | None = None) -> None:
+        """Answers a request for one of these routes; ``user`` has sent it if their credentials were checked before."""
+        await self._middleware.serve(partial(self._dispatch, match), scope, receive, send, user=user)
 
     async def _dispatch(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

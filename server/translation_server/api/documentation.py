@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from translation_server.api.openapi import (
     ERRORS,
@@ -40,10 +41,11 @@ from translation_server.api.own_routes import OwnRoute
 from translation_server.api.schemas import JobsQuery, Simulate, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC, SIGV4
 from translation_server.core.dialects.builtin import NATIVE_API
+from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import CHANGING, PARAMETER, WITH_ID, Action, RequestPattern
 from translation_server.core.dialects.routes import Route
-from translation_server.core.dialects.template import fill, paths
+from translation_server.core.dialects.template import Node, fill, paths
 from translation_server.version import __version__
 
 TITLE = "Video translation"
@@ -173,12 +175,8 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     if route.action == "submit":
         [dialect, *_] = route.dialects
         fields = schema_of(SubmissionBody)["properties"]
-        sent = dialect.send
-        if isinstance(sent, Mapping) and not simulating:
-            sent = {name: node for name, node in sent.items() if paths(node).keys() != {"simulate"}}
-        sample = fill(sent, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
-        for path, *_ in dialect.required:
-            sample = with_example(sample, path)
+        sent = _sent(dialect, simulating=simulating)
+        sample = submission_example(dialect, simulating=simulating)
         body = with_required(request_schema(sent, fields, closed=dialect.refuses_unknown), dialect.required)
         content = request_content(route.operation.accepts, body, sample)
         submit = operation(
@@ -212,6 +210,22 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     if polling:
         operation_["responses"]["304"] = {"description": "The job has not changed.", "headers": HINTS}
     return operation_
+
+
+def submission_example(dialect: Dialect, *, simulating: bool = True) -> Any:  # noqa: ANN401 - any JSON
+    """Returns an example of the body of a submission."""
+    sent = _sent(dialect, simulating=simulating)
+    example = fill(sent, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
+    for path, *_ in dialect.required:
+        example = with_example(example, path)
+    return example
+
+
+def _sent(dialect: Dialect, *, simulating: bool) -> Node:
+    """Returns the template of a submission's body, without what only a simulator has where nothing is simulated."""
+    if simulating or not isinstance(dialect.send, Mapping):
+        return dialect.send
+    return {name: node for name, node in dialect.send.items() if paths(node).keys() != {"simulate"}}
 
 
 DESCRIPTIONS: Mapping[Action, str] = {

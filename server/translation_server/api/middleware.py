@@ -11,7 +11,7 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.authenticator import Authenticator, ReadBody
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.bodies import body_of
 from translation_server.api.context import RequestContext, context_of
@@ -98,13 +98,13 @@ class RequestMiddleware:
 
         return wrapped
 
-    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, user: str | None = None) -> None:
+        """Serves one request; ``user`` has sent it if their credentials were checked before."""
         with of_request(scope):
-            await self._serve(app, scope, receive, send)
+            await self._serve(app, scope, receive, send, user)
 
-    async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        began, user, refused = time.perf_counter(), None, False
+    async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, user: str | None) -> None:
+        began, refused = time.perf_counter(), False
         is_head = scope["method"] == "HEAD"
         path = scope["path"].removeprefix(scope["root_path"])
         api = self._apis.get(path)
@@ -121,10 +121,9 @@ class RequestMiddleware:
 
         try:
             self._origin_policy.check(scope)
-            if path.startswith(FILES):
-                context.user = user = self._user_of_url(path, context)
-            elif path not in self._public:
-                context.user = user = await self._authenticator.user(scope, lambda: body_of(Request(inner, receive)))
+            if user is None:
+                user = await self._user_of(scope, context, lambda: body_of(Request(inner, receive)))
+            context.user = user or ""
             await app(inner, receive, send_recorded)
         except EXPECTED as error:
             refused = isinstance(error, CredentialsRefused)
@@ -149,6 +148,13 @@ class RequestMiddleware:
             scope["served"] = template, record
             count_request(self._metrics, template, scope["method"], record.status, record.took)
             log_request(scope, user or "", record.status, took)
+
+    async def _user_of(self, scope: Scope, context: RequestContext, read_body: ReadBody) -> str | None:
+        """Returns the user whom a signed URL or credentials name; None where neither is needed."""
+        path = scope["path"].removeprefix(scope["root_path"])
+        if path.startswith(FILES):
+            return self._user_of_url(path, context)
+        return None if path in self._public else await self._authenticator.user(scope, read_body)
 
     def _user_of_url(self, path: str, context: RequestContext) -> str:
         """Returns the user of a signed URL. Its signature is a secret, so the record has the job's id instead.

@@ -24,6 +24,18 @@ export async function request(method, path, body) {
 }
 
 /**
+ * Sends a request and returns its answer, whatever it says.
+ * @param {string} method
+ * @param {string} path relative to the page
+ * @param {Record<string, string>} headers
+ * @param {BodyInit} body
+ */
+export async function answerTo(method, path, headers, body) {
+  const response = await fetch(path, { method, headers, body });
+  return { ok: response.ok, status: response.status, text: await response.text() };
+}
+
+/**
  * Runs an action of the user, and tells what went wrong if it fails.
  * @template T
  * @param {() => Promise<T>} act

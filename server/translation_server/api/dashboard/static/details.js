@@ -14,7 +14,7 @@ const SHOWN = 200; // how many of the newest polls are listed
  * @param {import("./model.js").Model} model
  */
 export async function details(key, model) {
-  const job = model.jobs.get(key);
+  const job = model.jobOf(key);
   if (!job) return;
   const dialog = byId("dialog"), path = `sandbox/jobs/${job.job_id.split("/").map(encodeURIComponent).join("/")}`;
   const [shown, card, hooks] = await Promise.all([

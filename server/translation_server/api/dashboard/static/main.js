@@ -1,8 +1,9 @@
-// The dashboard: one stream of the server keeps one model up to date, and the visible view is drawn from it.
+// The dashboard: the model is kept up to date, and the visible view is drawn from it.
 
 import { clockView } from "./clock.js";
 import { byId, setText } from "./dom.js";
 import { jobsView } from "./jobs.js";
+import { follow } from "./live.js";
 import { Model } from "./model.js";
 import { reportView } from "./report.js";
 import { requestsView } from "./requests.js";
@@ -11,6 +12,11 @@ import { startView } from "./start.js";
 import { webhooksView } from "./webhooks.js";
 
 const INTERVAL = 250; // milliseconds between two drawings
+const CONNECTIONS = {
+  connecting: "Connecting…", streaming: "Connected",
+  polling: "Polling: there is no event stream, what you see may be seconds old",
+  disconnected: "Disconnected: what you see is old. Connecting again…",
+};
 
 const model = new Model();
 const clock = clockView(model);
@@ -35,36 +41,19 @@ function show() {
 }
 
 function draw() {
+  const user = model.sandbox?.user;
+  setText(byId("user"), user ? `of ${user}` : "");
   clock.update();
   views[current()].update();
-}
-
-function connect() {
-  const stream = new EventSource("dashboard/live");
-  const listen = (/** @type {string} */ name, /** @type {(data: any) => void} */ take) =>
-    stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
-  stream.addEventListener("open", () => {
-    model.clear();
-    setText(byId("connection"), "Connected");
-    document.body.classList.remove("disconnected");
-  });
-  stream.addEventListener("error", () => {
-    setText(byId("connection"), "Disconnected: what you see is old. Connecting again…");
-    document.body.classList.add("disconnected");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
-  });
-  listen("sandbox", (sandbox) => {
-    model.setSandbox(sandbox);
-    setText(byId("user"), sandbox.user ? `of ${sandbox.user}` : "");
-  });
-  listen("jobs", (jobs) => model.addJobs(jobs));
-  listen("requests", (entries) => model.addEntries(entries));
 }
 
 addEventListener("hashchange", () => {
   show();
   scrollTo(0, 0);
 });
-setInterval(() => document.hidden || draw(), INTERVAL);
-connect();
+setInterval(() => requestAnimationFrame(draw), INTERVAL); // a hidden page has no frames
+follow(model, (connection) => {
+  setText(byId("connection"), CONNECTIONS[connection]);
+  document.body.dataset.connection = connection;
+});
 show();

@@ -47,6 +47,9 @@ const POLLS = new Set(["poll", "result", "batch_poll", "event", "list", "current
 /** @type {readonly State[]} */
 export const STATES = ["pending", "completed", "error", "cancelled"];
 
+/** @type {readonly Entry[]} */
+const NONE = [];
+
 export class Model {
   /** @type {any} */
   sandbox = null;
@@ -54,19 +57,31 @@ export class Model {
   shownAt = 0;
   /** @type {Map<string, Job>} */
   jobs = new Map();
+  /** @type {Map<string, Job>} older jobs that were searched for */
+  found = new Map();
   /** @type {Entry[]} */
   entries = [];
-  /** @type {Map<string, Entry[]>} */
-  entriesOf = new Map();
+  /** @type {Map<string, Entry[]>} the requests that asked for a job, or that showed it, by its id */
+  polls = new Map();
+  /** @type {Map<string, Entry>} the first request whose answer told the caller that a job had ended, by the job's id */
+  learned = new Map();
   /** @type {Map<string, [number, number][]>} the pauses of jobs that ended while the page was open */
   pausesOf = new Map();
+  /** @type {Job[] | null} */
+  sorted = null;
+  /** @type {Map<string, string>} the keys of jobs by their ids */
+  keys = new Map();
 
-  /** Forgets everything: a new stream begins with all that there is. */
+  /** Forgets everything: a new connection begins with all that there is. */
   clear() {
     this.sandbox = null;
     this.jobs = new Map();
+    this.keys = new Map();
+    this.found = new Map();
     this.entries = [];
-    this.entriesOf = new Map();
+    this.polls = new Map();
+    this.learned = new Map();
+    this.sorted = null;
   }
 
   /** @param {any} sandbox */
@@ -91,30 +106,38 @@ export class Model {
         this.pausesOf.set(key, [...(this.pausesOf.get(key) ?? []), [before.paused_at, before.paused_at + longer]]);
       }
       this.jobs.set(key, job);
+      this.keys.set(job.job_id, key);
+      if (this.found.has(key)) this.found.set(key, job);
     }
     while (this.jobs.size > MAX_JOBS) {
-      const oldest = /** @type {string} */ (this.jobs.keys().next().value);
+      const [oldest, { job_id: id }] = /** @type {[string, Job]} */ (this.jobs.entries().next().value);
       this.jobs.delete(oldest);
       this.pausesOf.delete(oldest);
+      if (this.keys.get(id) === oldest) this.keys.delete(id);
     }
+    this.sorted = null;
   }
 
   /** @param {Entry[]} entries */
   addEntries(entries) {
-    this.entries.push(...entries);
     for (const entry of entries) {
-      for (const { job_id: id } of entry.jobs) {
-        const known = this.entriesOf.get(id);
-        if (known) known.push(entry);
-        else this.entriesOf.set(id, [entry]);
+      this.entries.push(entry);
+      const spoiled = this.spoiledJob(entry);
+      for (const { job_id: id, state } of entry.jobs) {
+        if (state !== "pending" && !this.learned.has(id)) this.learned.set(id, entry);
       }
-      const shown = this.spoiledJob(entry);
-      if (shown) this.entriesOf.set(shown, [...(this.entriesOf.get(shown) ?? []), entry]);
+      if (!POLLS.has(entry.action ?? "")) continue;
+      for (const id of spoiled === null ? entry.jobs.map((job) => job.job_id) : [spoiled]) {
+        const known = this.polls.get(id);
+        if (known) known.push(entry);
+        else this.polls.set(id, [entry]);
+      }
     }
     if (this.entries.length > 1.2 * MAX_ENTRIES) {
       const kept = this.entries.slice(-MAX_ENTRIES);
+      this.learned = new Map([...this.learned].filter(([id]) => this.keys.has(id)));
       this.entries = [];
-      this.entriesOf.clear();
+      this.polls = new Map();
       this.addEntries(kept);
     }
   }
@@ -125,22 +148,30 @@ export class Model {
    */
   spoiledJob(entry) {
     if (entry.jobs.length || !entry.faults.length || !POLLS.has(entry.action ?? "")) return null;
-    const parts = new Set(entry.path.split(/[/:]/).map(decoded));
-    const jobs = [...this.jobs.values()];
-    return jobs.find((job) => parts.has(job.job_id) || job.job_id.includes("/") && entry.path.includes(job.job_id))?.job_id ?? null;
+    const named = entry.path.split(/[/:]/).map(decoded).find((part) => this.keys.has(part));
+    return named ?? [...this.keys.keys()].find((id) => id.includes("/") && entry.path.includes(id)) ?? null;
   }
 
   /** The jobs, the newest first. */
   newest() {
-    return [...this.jobs.values()].sort((one, other) => other.ordinal - one.ordinal);
+    this.sorted ??= [...this.jobs.values()].sort((one, other) => other.ordinal - one.ordinal);
+    return this.sorted;
   }
 
   /**
-   * The requests that asked for a job, or that showed it.
+   * The job of a key.
+   * @param {string} key
+   */
+  jobOf(key) {
+    return this.jobs.get(key) ?? this.found.get(key);
+  }
+
+  /**
+   * The requests that asked for a job, or that showed it. The list grows; it is another one when older requests are dropped.
    * @param {Job} job
    */
   pollsOf(job) {
-    return (this.entriesOf.get(job.job_id) ?? []).filter((entry) => POLLS.has(entry.action ?? ""));
+    return this.polls.get(job.job_id) ?? NONE;
   }
 
   /**
@@ -148,8 +179,16 @@ export class Model {
    * @param {Job} job
    */
   learnedBy(job) {
-    return (this.entriesOf.get(job.job_id) ?? []).find((entry) =>
-      entry.jobs.some((shown) => shown.job_id === job.job_id && shown.state !== "pending"));
+    return this.learned.get(job.job_id);
+  }
+
+  /**
+   * Whether all requests since a job was accepted may be kept. Older ones are dropped by the page and by the server.
+   * @param {Job} job
+   */
+  keepsAllOf(job) {
+    const oldest = this.entries[0];
+    return !oldest || oldest.number === 1 || oldest.virtual_at <= job.created_at;
   }
 
   /** The seconds of virtual time in a second of wall time. */

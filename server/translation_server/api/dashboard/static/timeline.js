@@ -3,58 +3,155 @@
 import { h } from "./dom.js";
 import { answeredAt, duration, endOf, keyOf, stateOf } from "./model.js";
 
-const TOP = 8, THICKNESS = 12; // in pixels; times are percentages of the width
-const MAX_MARKS = 300; // how many requests of a job are drawn; of more, the first and the last ones
+const WIDTH = 1000; // units; the bar is as wide as its place, and its marks are lines that keep their own width
+const TOP = 8, THICKNESS = 12; // in pixels
+const MIDDLE = TOP + THICKNESS / 2;
+const MAX_MARKS = 300; // how many faults of a job are drawn; of more, the first and the last ones
+
+/** @typedef {import("./model.js").Job} Job */
+/** @typedef {import("./model.js").Entry} Entry */
+/** @typedef {import("./model.js").Model} Model */
 
 /**
- * Draws a job.
- * @param {import("./model.js").Job} job
- * @param {import("./model.js").Model} model
- * @param {number} now
+ * Draws a job. Its marks have the times of the job as coordinates, so while it moves only their scale changes.
+ * @param {Model} model
  */
-export function timeline(job, model, now) {
-  const polls = model.pollsOf(job), learned = model.learnedBy(job), state = stateOf(job, now), rate = model.rate();
-  const end = endOf(job), learnedAt = learned ? answeredAt(learned, rate) : null;
-  const last = polls.at(-1), began = job.created_at;
-  const until = Math.max(began + 0.001, state === "pending" ? now : 0, state === "pending" ? 0 : end ?? 0,
-    learnedAt ?? 0, last ? answeredAt(last, rate) : 0);
-  const scale = 100 / (until - began);
-  const x = (/** @type {number} */ time) => Math.max(0, time - began) * scale;
-  const width = (/** @type {number} */ from, /** @type {number} */ to) => Math.max(0.2, x(to) - x(from));
-  const ended = state === "pending" || end === null ? now : end;
-  const marks = [rect(x(began), TOP, width(began, Math.min(ended, until)), THICKNESS, `bar ${state}`)];
-  if (state !== "pending" && end !== null && learnedAt !== null && learnedAt > end) {
-    marks.push(rect(x(end), TOP + 4, width(end, learnedAt), THICKNESS - 8, "late"));
+export function timeline(model) {
+  const image = h("svg:svg", { class: "timeline", role: "img" });
+  const polls = h("svg:path", { class: "poll" }), held = h("svg:path", { class: "held" });
+  const scaled = h("svg:g", {}, held, polls);
+  /** @type {readonly Entry[]} */
+  let drawn = [];
+  let count = 0, structure = "", label = "", began = 0;
+  let pollMarks = "", heldMarks = "";
+  /** @type {Entry[]} */
+  let faults = [];
+  /** @type {(scale: number) => void} */
+  let place = () => {};
+
+  /**
+   * @param {Job} job
+   * @param {number} now
+   */
+  function update(job, now) {
+    const entries = model.pollsOf(job), rate = model.rate(), state = stateOf(job, now), end = endOf(job);
+    const learned = model.learnedBy(job), learnedAt = learned ? answeredAt(learned, rate) : null;
+    if (entries !== drawn || job.created_at !== began) restart(entries, job);
+    if (count < entries.length) addMarks(entries, rate);
+    const ended = state === "pending" || end === null ? now : end, last = entries.at(-1);
+    const until = Math.max(began + 0.001, state === "pending" ? now : end ?? 0, learnedAt ?? 0, last ? answeredAt(last, rate) : 0);
+    const pauses = pausesOf(job, model, ended);
+    const current = JSON.stringify([state, learnedAt, end, pauses.length, faults.length]);
+    if (current !== structure) {
+      structure = current;
+      build(job, state, end, learnedAt);
+    }
+    const scale = 1 / (until - began);
+    scaled.setAttribute("transform", `scale(${WIDTH * scale},1)`);
+    place(scale);
+    const words = inWords(job, model, now);
+    if (words !== label) image.setAttribute("aria-label", (label = words));
   }
-  for (const [from, to] of pauses(job, model, ended)) marks.push(rect(x(from), TOP, width(from, to), THICKNESS, "paused"));
-  for (const poll of some(polls)) marks.push(...mark(poll, x, rate));
-  if (state !== "pending" && end !== null) marks.push(line(x(end), TOP - 6, TOP + THICKNESS + 6, "end"));
-  if (learnedAt !== null) marks.push(h("svg:circle", { cx: `${x(learnedAt)}%`, cy: TOP + THICKNESS / 2, r: 4, class: "learned" }));
-  return h("svg:svg", { class: "timeline", role: "img", "aria-label": inWords(job, model, now) }, ...marks);
+
+  /**
+   * @param {readonly Entry[]} entries
+   * @param {Job} job
+   */
+  function restart(entries, job) {
+    drawn = entries;
+    began = job.created_at;
+    count = 0;
+    pollMarks = heldMarks = "";
+    faults = [];
+    structure = "";
+  }
+
+  /**
+   * Adds the marks of new requests.
+   * @param {readonly Entry[]} entries
+   * @param {number} rate
+   */
+  function addMarks(entries, rate) {
+    for (; count < entries.length; count++) {
+      const entry = entries[count], x = Math.max(0, entry.virtual_at - began).toFixed(3);
+      if (entry.faults.length || entry.status >= 400 || entry.status === 0) faults.push(entry);
+      else {
+        pollMarks += `M${x} ${TOP - 2}v${THICKNESS + 4}`;
+        if (entry.wait) heldMarks += `M${x} ${TOP + THICKNESS + 4}h${(entry.took * rate).toFixed(3)}`;
+      }
+    }
+    polls.setAttribute("d", pollMarks);
+    held.setAttribute("d", heldMarks);
+  }
+
+  /**
+   * Makes all parts anew. They are placed by `place`.
+   * @param {Job} job
+   * @param {import("./model.js").State} state
+   * @param {number | null} end
+   * @param {number | null} learnedAt
+   */
+  function build(job, state, end, learnedAt) {
+    const hasEnded = state !== "pending" && end !== null;
+    const bar = rect(TOP, THICKNESS, `bar ${state}`);
+    const late = hasEnded && learnedAt !== null && learnedAt > end ? rect(TOP + 4, THICKNESS - 8, "late") : null;
+    const true_end = hasEnded ? h("svg:path", { class: "end" }) : null;
+    const pauses = pausesOf(job, model, 0).map(() => h("svg:path", { class: "paused" }));
+    const signs = some(faults).map((fault) => ({ fault, sign: sign(fault) }));
+    const circle = learnedAt === null ? null : h("svg:circle", { cy: MIDDLE, r: 4, class: "learned" });
+    image.replaceChildren(
+      h("svg:svg", { viewBox: `0 0 ${WIDTH} 28`, preserveAspectRatio: "none", width: "100%", height: 28, "aria-hidden": "true" },
+        ...[bar, late, ...pauses, scaled, true_end].filter(Boolean)),
+      ...signs.map(({ sign: each }) => each), ...(circle ? [circle] : []));
+    place = (scale) => {
+      const x = (/** @type {number} */ time) => Math.max(0, time - began) * scale * WIDTH;
+      const span = (/** @type {Element | null} */ part, /** @type {number} */ from, /** @type {number} */ to) => {
+        part?.setAttribute("x", x(from).toFixed(1));
+        part?.setAttribute("width", Math.max(2, x(to) - x(from)).toFixed(1));
+      };
+      const ended = hasEnded ? end : began + 1 / scale;
+      span(bar, began, Math.min(ended, began + 1 / scale));
+      if (late && end !== null && learnedAt !== null) span(late, end, learnedAt);
+      true_end?.setAttribute("d", `M${x(end ?? 0).toFixed(1)} ${TOP - 6}v${THICKNESS + 12}`);
+      for (const [number, [from, to]] of pausesOf(job, model, ended).entries()) {
+        const left = x(from).toFixed(1), width = Math.max(2, x(to) - x(from)).toFixed(1);
+        pauses[number]?.setAttribute("d", `M${left} ${TOP}h${width}v${THICKNESS}h-${width}z`);
+      }
+      for (const { fault, sign: each } of signs) each.setAttribute("x", `${((fault.virtual_at - began) * scale * 100).toFixed(2)}%`);
+      circle?.setAttribute("cx", `${(((learnedAt ?? 0) - began) * scale * 100).toFixed(2)}%`);
+    };
+  }
+  return { image, update };
 }
 
 /**
  * What a timeline shows, as a sentence.
- * @param {import("./model.js").Job} job
- * @param {import("./model.js").Model} model
+ * @param {Job} job
+ * @param {Model} model
  * @param {number} now
  */
 export function inWords(job, model, now) {
-  const polls = model.pollsOf(job), end = endOf(job), learned = model.learnedBy(job), state = stateOf(job, now);
-  const faults = faultsOf(polls);
-  const parts = [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`];
-  if (faults) parts.push(faults);
+  const polls = model.pollsOf(job), end = endOf(job), state = stateOf(job, now);
+  const parts = [`${polls.length} ${polls.length === 1 ? "poll" : "polls"}`, faultsOf(polls)].filter(Boolean);
   if (state === "pending") parts.push(job.paused_at === null ? "pending" : "paused");
-  else if (end !== null) {
-    parts.push(`ended after ${duration(end - job.created_at)}`);
-    parts.push(learned ? `the client learned it ${duration(lateness(job, model) ?? 0)} later` : "the client does not know yet");
-  }
+  else if (end !== null) parts.push(`ended after ${duration(end - job.created_at)}`, learnedInWords(job, model));
   return parts.join("; ");
 }
 
 /**
+ * When the client learned of a job's end, in words.
+ * @param {Job} job
+ * @param {Model} model
+ */
+export function learnedInWords(job, model) {
+  const late = lateness(job, model);
+  if (late !== null) return `the client learned it ${duration(late)} later`;
+  return model.keepsAllOf(job) ? "the client does not know yet" : "its first requests are no longer kept";
+}
+
+/**
  * The faults that hit requests, in words; an empty text if there are none.
- * @param {import("./model.js").Entry[]} polls
+ * @param {readonly Entry[]} polls
  */
 export function faultsOf(polls) {
   /** @type {Map<string, number>} */
@@ -71,19 +168,19 @@ export function faultsOf(polls) {
 
 /**
  * The known pauses of a job.
- * @param {import("./model.js").Job} job
- * @param {import("./model.js").Model} model
+ * @param {Job} job
+ * @param {Model} model
  * @param {number} ended
  * @returns {[number, number][]}
  */
-function pauses(job, model, ended) {
+function pausesOf(job, model, ended) {
   return [...(model.pausesOf.get(keyOf(job)) ?? []), ...(job.paused_at === null ? [] : [/** @type {[number, number]} */ ([job.paused_at, ended])])];
 }
 
 /**
  * How many seconds of virtual time after its end the caller learned of it; null where it has not.
- * @param {import("./model.js").Job} job
- * @param {import("./model.js").Model} model
+ * @param {Job} job
+ * @param {Model} model
  */
 export function lateness(job, model) {
   const learned = model.learnedBy(job), end = endOf(job);
@@ -91,48 +188,30 @@ export function lateness(job, model) {
 }
 
 /**
- * @param {import("./model.js").Entry} poll
- * @param {(time: number) => number} x
- * @param {number} rate
+ * The sign of a request that a fault rule hit, or that failed.
+ * @param {Entry} poll
  */
-function mark(poll, x, rate) {
-  const at = x(poll.virtual_at), title = h("svg:title", {}, describe(poll));
-  if (poll.faults.length || poll.status >= 400 || poll.status === 0) {
-    const middle = TOP + THICKNESS / 2;
-    return [h("svg:svg", { x: `${at}%`, y: middle, class: "mark", "aria-hidden": "true" }, h("svg:path", { d: "M0 -7l6 12h-12z", class: "fault" }, title))];
-  }
-  const long = poll.wait ? [rect(at, TOP + THICKNESS + 2, Math.max(0.2, x(answeredAt(poll, rate)) - at), 3, "held")] : [];
-  return [...long, h("svg:line", { x1: `${at}%`, x2: `${at}%`, y1: TOP - 2, y2: TOP + THICKNESS + 2, class: "poll" }, title)];
+function sign(poll) {
+  return h("svg:svg", { y: MIDDLE, class: "mark", "aria-hidden": "true" },
+    h("svg:path", { d: "M0 -7l6 12h-12z", class: "fault" }, h("svg:title", {}, describe(poll))));
 }
 
-/** @param {import("./model.js").Entry} poll */
+/** @param {Entry} poll */
 function describe(poll) {
   const what = poll.wait ? `long poll of ${duration(poll.took)}` : poll.action ?? "request";
   return `${what}: ${poll.status || "no answer"}${poll.faults.length ? `, fault ${poll.faults.join(", ")}` : ""}`;
 }
 
 /**
- * @param {number} x
  * @param {number} y
- * @param {number} width
  * @param {number} height
  * @param {string} kind
  */
-function rect(x, y, width, height, kind) {
-  return h("svg:rect", { x: `${x}%`, y, width: `${width}%`, height, rx: 2, class: kind });
+function rect(y, height, kind) {
+  return h("svg:rect", { y, height, class: kind });
 }
 
-/**
- * @param {number} x
- * @param {number} from
- * @param {number} to
- * @param {string} kind
- */
-function line(x, from, to, kind) {
-  return h("svg:line", { x1: `${x}%`, x2: `${x}%`, y1: from, y2: to, class: kind });
-}
-
-/** @param {import("./model.js").Entry[]} polls */
-function some(polls) {
-  return polls.length <= MAX_MARKS ? polls : [...polls.slice(0, MAX_MARKS / 2), ...polls.slice(-MAX_MARKS / 2)];
+/** @param {Entry[]} marks */
+function some(marks) {
+  return marks.length <= MAX_MARKS ? marks : [...marks.slice(0, MAX_MARKS / 2), ...marks.slice(-MAX_MARKS / 2)];
 }
