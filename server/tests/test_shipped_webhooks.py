@@ -158,6 +158,13 @@ def test_luma_posts_every_update(server, submit, receiver):
     assert [one.body["failure_reason"] for one in receiver.take(2)] == [None, "It is too dark."]
 
 
+@pytest.mark.parametrize(("simulate", "end"), [(OUTPUT, "completed"), (FAILS, "failed")])
+def test_luma_posts_each_state_of_a_job_that_ends_at_once(submit, receiver, simulate, end):
+    submit(LUMA, simulate)
+    assert [one.body["state"] for one in receiver.take(2)] == ["dreaming", end]
+    assert receiver.is_quiet()
+
+
 @pytest.mark.parametrize(("simulate", "word"), [(OUTPUT, "ready"), (FAILS, "failed")])
 def test_twelvelabs_posts_a_signed_event(submit, receiver, simulate, word):
     created = submit(TWELVELABS, simulate)

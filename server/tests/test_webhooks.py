@@ -80,6 +80,16 @@ class TestReceiver:
         assert receiver.take()[0].type == "job.cancelled"
         assert receiver.is_quiet()
 
+    def test_start_shows_a_pending_job_also_if_that_ends_at_the_same_time(self, api, receiver, submit):
+        api.set_clock(frozen=True)
+        events = ["started", "completed", "cancelled"]
+        job_id = submit(events=events)
+        shown = receiver.take(2)
+        assert {one.body["data"]["job_id"] for one in shown} == {job_id}
+        api.cancel(submit({"delay": 1000}, events=events))
+        states = [one.body["data"]["status"] for one in (*shown, *receiver.take(2))]
+        assert states == ["pending", "completed", "pending", "cancelled"]
+
     def test_events_arrive_in_order_and_once(self, api, receiver, submit):
         job_id = submit({"delay": 1000, "outcome": "error"}, events=["started", "progress", "error"])
         types = [receiver.take()[0].type]

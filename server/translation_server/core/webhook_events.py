@@ -11,6 +11,7 @@ import json
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from translation_server.core.change_feed import FeedPosition
@@ -55,8 +56,17 @@ def timed_event(job: Job, event: JobEvent, clock: Clock) -> JobEvent:
 
 
 def snapshot_at(job: Job, event: JobEvent) -> JobSnapshot:
-    """Returns the snapshot of the job that a poll at the time of an event would show."""
-    return job.beginning if event.stage == STARTED else JobSnapshot(job, event.at)
+    """Returns the snapshot of the job that a poll at the time of an event would show.
+
+    At its start, a job is pending, also one that ends at the same time: otherwise, the two events of an API that posts
+    states would both tell the end.
+    """
+    if event.stage != STARTED:
+        return JobSnapshot(job, event.at)
+    if job.beginning.state is State.PENDING:
+        return job.beginning
+    shortest = replace(job.fate, delay=math.ulp(job.created_at))
+    return replace(job, fate=shortest, cancelled_at=None).beginning
 
 
 def delivery_id(job: Job, stage: int) -> str:
