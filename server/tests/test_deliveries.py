@@ -26,7 +26,7 @@ class Sender:
 
     async def check(self, url): ...
 
-    async def send(self, delivery, _, clock, __=None):
+    async def send(self, _, delivery, __, clock, ___=None):
         await self.sent.put(delivery)
         return Attempt(clock.virtual(5000.0), 5000.0, 0.1, 204)
 
@@ -198,6 +198,7 @@ async def test_event_that_was_read_while_the_one_before_was_stored_is_attempted_
 
     sandboxes, store = None, ReadAgain()
     monkeypatch.setattr("translation_server.service.deliveries.SCAN_PAUSE", 0.001)
+    monkeypatch.setattr("translation_server.service.delivery_worker.SCAN_PAUSE", 0.001)
     await add(store, webhook=Webhook(HOOK.url, events=("started", "completed")))
     async with delivering(store, wrap=slow) as sender:
         assert [(await sender.take()).event for _ in range(2)] == ["started", "completed"]

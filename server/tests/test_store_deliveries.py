@@ -1,5 +1,6 @@
 """The part of the store protocol that stores deliveries of webhooks, for every store."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -67,8 +68,11 @@ async def test_retries_are_due_in_the_order_of_their_times(store):
     await store.record_deliveries("ann", waiting)
     assert await store.owners_to_notify() == {"ann": 1100.0}
     assert await store.owners_to_notify() == {"ann": 1100.0}
-    assert await store.deliveries_due("ann", 1250.0, 10) == [waiting[1], waiting[2]]
-    assert await store.deliveries_due("ann", 1250.0, 1) == [waiting[1]]
+    beginning = (-math.inf, "")
+    assert await store.deliveries_due("ann", beginning, 1250.0, 10) == [waiting[1], waiting[2]]
+    assert await store.deliveries_due("ann", beginning, 1250.0, 1) == [waiting[1]]
+    assert await store.deliveries_due("ann", (1100.0, ""), 1250.0, 1) == [waiting[1]]
+    assert await store.deliveries_due("ann", (1100.0, waiting[1].id), 1250.0, 10) == [waiting[2]]
     await store.record_deliveries("ann", [replace(waiting[1], next_at=None, state=DeliveryState.FAILED)])
     assert await store.owners_to_notify() == {"ann": 1200.0}
 

@@ -145,6 +145,10 @@ class Delivery:
         """Whether the next attempt is one that a fault rule makes although the delivery was accepted."""
         return self.state is DeliveryState.DELIVERED and self.next_at is not None
 
+    def is_due(self, now: VirtualTime) -> bool:
+        """Whether the next attempt is due."""
+        return self.next_at is not None and self.next_at <= now
+
     def after(self, attempt: Attempt, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> "Delivery":
         """Returns the delivery after an attempt, which ends it or makes the next one due."""
         number = self.number - 1

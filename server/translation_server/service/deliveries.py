@@ -10,16 +10,15 @@ before it has stored an attempt, the next process that takes the lease makes thi
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
-from translation_server.core.change_feed import FeedPosition, is_full
-from translation_server.core.clock import VirtualTime, WallTime
+from translation_server.core.change_feed import is_full
+from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
 from translation_server.core.metrics import Metrics
@@ -34,24 +33,22 @@ from translation_server.core.webhook_events import (
     timed_event,
 )
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
+from translation_server.service.delivery_worker import NEVER, SCAN_PAUSE, Worker, pause_after
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.webhook_attempts import Attempts, log_attempt
 from translation_server.service.webhook_receivers import Receivers
 from translation_server.storage import DeliveryStore, JobStore, StoreError
 
 logger = logging.getLogger(__name__)
-SCAN_PAUSE = 1.0  # how long changes by other processes may be unknown, in seconds
-SCAN_FACTOR = 20.0  # the least pause between two scans, as a multiple of the duration of the last one
 SOON = 2.0  # a worker waits for events and retries that are due within this many seconds
 LEASE = 10.0  # how long an owner's deliveries are reserved for a process, in seconds
 RENEWAL = 3.0  # how long after a lease was taken it is renewed, in seconds
 RETRY_PAUSE = 5.0  # how long to wait after the store has failed, or while another process has the lease, in seconds
-PAGE = 200  # how many due events and retries are read at a time
+PAGE = 50  # how many due events and retries are read at a time, and how many attempts one commit stores
 MAX_KNOWN = 5_000  # how many deliveries of an owner may be in progress or wait for their receiver
 AT_ONCE = 8  # how many deliveries one receiver gets at the same time, so that a slow one does not hold up the others
 IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
-EARLIEST, NEVER = VirtualTime(-math.inf), VirtualTime(math.inf)
-START = FeedPosition(EARLIEST, 0)
+BEGUN_TOGETHER = 4  # how many attempts begin without other work of the process between them
 MIN_PAUSE = 0.01  # how long changes are collected before due deliveries are read again, in seconds
 MAX_REPORTED = 5_000  # how many deliveries a report card is about
 FAILED = "webhooks: delivery failed, trying again in %g s: %s"
@@ -60,40 +57,6 @@ GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
 
 class DeliveryAndJobStore(DeliveryStore, JobStore, Protocol):
     """The parts of a store that deliveries need."""
-
-
-@dataclass(eq=False)
-class _Worker:
-    """The state of an owner's deliveries while a task works on them. Times are on the monotonic clock."""
-
-    owner: str
-    known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # the attempts in progress, by delivery id
-    busy: set[tuple[int, float]] = field(default_factory=set)  # the jobs whose next event an attempt will start
-    recent: set[str] = field(default_factory=set)  # the deliveries stored since a read began, which misses them
-    attempted: list[Delivery] = field(default_factory=list)  # the deliveries that have to be stored
-    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    position: FeedPosition = START  # up to which all due events were read
-    retry_at: VirtualTime = EARLIEST  # when the next retry is due
-    read_at: float = -math.inf  # when everything due was read last
-    leased_at: float = -math.inf  # when the lease was taken or renewed
-    task: asyncio.Task[None] | None = None
-
-    def change(self, *, read_all: bool) -> None:
-        """Wakes the task, which reads everything due again, or only what follows its position."""
-        if read_all:
-            self.read_at = -math.inf
-        self.changed.set()
-
-    def has_begun(self, delivery_id: str) -> bool:
-        """Whether the attempt of a delivery that was read as due is in progress, or was made and stored meanwhile."""
-        return delivery_id in self.known or delivery_id in self.recent
-
-    def drop(self, delivery_id: str) -> None:
-        """Removes a delivery from the attempts in progress, and wakes the task."""
-        self.known.pop(delivery_id, None)
-        self.changed.set()
 
 
 class Deliveries:
@@ -125,10 +88,11 @@ class Deliveries:
         self._metrics = metrics or Metrics()
         self._holder = secrets.token_hex(8)
         self._due: dict[str, VirtualTime] = {}
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._not_before: dict[str, float] = {}
         self._receivers = Receivers(AT_ONCE)
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+        self._beginning = asyncio.Semaphore(BEGUN_TOGETHER)
         self._closing = False
 
     async def run(self) -> NoReturn:
@@ -140,7 +104,7 @@ class Deliveries:
                 for owner, at in list(self._due.items()):
                     if (await self._sandboxes.of(owner)).clock.seconds_to(at, self._clock()) <= SOON:
                         self._start(owner)
-                await asyncio.sleep(max(SCAN_PAUSE, SCAN_FACTOR * (time.monotonic() - began)))
+                await asyncio.sleep(pause_after(time.monotonic() - began))
             except Exception as error:
                 logger.warning(FAILED, self._retry_pause, error, exc_info=not isinstance(error, StoreError))
                 await asyncio.sleep(self._retry_pause)
@@ -213,7 +177,7 @@ class Deliveries:
         now = clock.virtual(self._clock())
         body = json_text({"type": "ping", "timestamp": timestamp(now), "data": {}})
         delivery = Delivery(f"msg_{secrets.token_urlsafe(18)}", 0, 0, "ping", "", url, now, body)
-        return await self._attempts.sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
+        return await self._attempts.sender.send(owner, delivery, Webhook(url, secrets=secrets_of_receiver), clock)
 
     def job_changed(self, job: Job) -> None:
         """Delivers the due events of a job that this process has accepted or changed, soon."""
@@ -221,7 +185,7 @@ class Deliveries:
             return
         self._due[job.owner] = min(at, self._due.get(job.owner, at))
         if worker := self._workers.get(job.owner):
-            worker.change(read_all=at <= worker.position.at)
+            worker.change(read_all=event_position(job) <= worker.position)
         elif self._sandboxes.known_clock(job.owner).seconds_to(at, self._clock()) <= SOON:
             self._start(job.owner)
 
@@ -237,10 +201,10 @@ class Deliveries:
         if owner in self._workers or self._closing or time.monotonic() < self._not_before.get(owner, 0.0):
             return
         self._not_before.pop(owner, None)
-        worker = self._workers[owner] = _Worker(owner)
+        worker = self._workers[owner] = Worker(owner)
         worker.task = asyncio.create_task(self._work(worker))
 
-    async def _work(self, worker: _Worker) -> None:
+    async def _work(self, worker: Worker) -> None:
         """Delivers what is due for an owner. After a failure of the store, it remembers the attempts in progress."""
         owner = worker.owner
         try:
@@ -257,25 +221,23 @@ class Deliveries:
         finally:
             del self._workers[owner]
 
-    async def _deliver(self, worker: _Worker) -> bool:
+    async def _deliver(self, worker: Worker) -> bool:
         """Delivers what is due for an owner until nothing is due soon; returns False while another process does it."""
         owner = worker.owner
         while not self._closing:
             worker.changed.clear()
-            if time.monotonic() >= worker.read_at + SCAN_PAUSE:
-                worker.position, worker.retry_at, worker.read_at = START, EARLIEST, time.monotonic()
+            if time.monotonic() >= worker.read_again_at:
+                worker.read_from_start()
                 worker.gone = await self._store.gone_urls(owner)
             if not await self._has_lease(worker):
                 return False
-            clock, wall = (await self._sandboxes.of(owner)).clock, self._clock()
-            now, horizon = clock.virtual(wall), clock.virtual(WallTime(wall + SOON))
-            next_at, more = await self._read_events(worker, now, horizon)
-            if worker.retry_at <= now:
-                worker.retry_at = await self._read_retries(worker, now, horizon)
-            next_at = min(next_at, worker.retry_at)
-            if more:
-                await asyncio.sleep(0)
-                continue
+            clock = (await self._sandboxes.of(owner)).clock
+            next_at = NEVER
+            if len(worker.known) <= MAX_KNOWN - 2 * PAGE:
+                next_at, more = await self._read(worker, clock)
+                if more:
+                    await asyncio.sleep(0)
+                    continue
             if next_at == NEVER and not worker.known and not worker.changed.is_set():
                 break
             with suppress(TimeoutError):
@@ -284,7 +246,7 @@ class Deliveries:
         await self._store.release(owner, self._holder)
         return True
 
-    async def _has_lease(self, worker: _Worker) -> bool:
+    async def _has_lease(self, worker: Worker) -> bool:
         now = time.monotonic()
         if now < worker.leased_at + RENEWAL:
             return True
@@ -292,34 +254,44 @@ class Deliveries:
             worker.leased_at = now
         return has_lease
 
-    async def _read_events(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> tuple[VirtualTime, bool]:
+    async def _read(self, worker: Worker, clock: Clock) -> tuple[VirtualTime, bool]:
+        """Starts the attempts of what is due; returns when something is due next, and whether more is due now."""
+        wall = self._clock()
+        now, horizon = clock.virtual(wall), clock.virtual(WallTime(wall + SOON))
+        next_at, more = await self._read_events(worker, now, horizon)
+        if worker.retry_at <= now:
+            worker.retry_at = await self._read_retries(worker, now, horizon)
+        more = more or worker.retry_at <= now
+        if not more:
+            worker.everything_was_read()
+        return min(next_at, worker.retry_at), more
+
+    async def _read_events(self, worker: Worker, now: VirtualTime, horizon: VirtualTime) -> tuple[VirtualTime, bool]:
         """Starts the attempts of a page of due events; returns when the next one is due, and whether there are more."""
-        limit = min(PAGE, MAX_KNOWN - len(worker.known))
-        if limit <= 0:
-            return NEVER, False
         worker.recent.clear()
-        page = await self._store.jobs_to_notify(worker.owner, worker.position, now, limit)
+        page = await self._store.jobs_to_notify(worker.owner, worker.position, now, PAGE)
         for job in page:
             worker.position = event_position(job)
             self._start_event(worker, job, now)
-        if is_full(page, limit):
+        if is_full(page, PAGE):
             return NEVER, True
         following = await self._store.jobs_to_notify(worker.owner, worker.position, horizon, 1)
         return next((VirtualTime(event_position(job).at) for job in following), NEVER), False
 
-    async def _read_retries(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
-        """Starts the retries that are due; returns when the next one is due."""
-        limit = min(len(worker.known) + PAGE, MAX_KNOWN)
+    async def _read_retries(self, worker: Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
+        """Starts the attempts of a page of due retries; returns when the next one is due."""
         worker.recent.clear()
-        due = await self._store.deliveries_due(worker.owner, horizon, limit)
-        for delivery in due:
-            if delivery.next_at is not None and delivery.next_at > now:
-                return delivery.next_at
+        page = await self._store.deliveries_due(worker.owner, worker.retried, horizon, PAGE)
+        for delivery in page:
+            due_at = delivery.next_at or now
+            if due_at > now:
+                return due_at
+            worker.retried = due_at, delivery.id
             if not worker.has_begun(delivery.id):
                 self._begin(worker, delivery.id, self._retry(worker, delivery))
-        return now if len(due) == limit else NEVER
+        return now if len(page) == PAGE else NEVER
 
-    def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
+    def _start_event(self, worker: Worker, job: Job, now: VirtualTime) -> None:
         """Starts the first attempt of a job's due event, if there is one."""
         event = due_event(job, now)
         if event is None or (this := (job.ordinal, job.created_at)) in worker.busy:
@@ -329,7 +301,7 @@ class Deliveries:
             event = timed_event(job, event, self._sandboxes.known_clock(worker.owner))
             self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
 
-    def _begin(self, worker: _Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, worker: Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
         """Makes an attempt in a task. If it cannot be made or stored, it is repeated after a pause; others go on."""
 
         async def run() -> None:
@@ -343,13 +315,16 @@ class Deliveries:
 
         worker.known[known_id] = asyncio.create_task(run())
 
-    async def _deliver_event(self, worker: _Worker, job: Job, event: JobEvent, new_id: str) -> None:
+    async def _deliver_event(self, worker: Worker, job: Job, event: JobEvent, new_id: str) -> None:
         """Makes the first attempt of an event; then starts the job's next event if that is due."""
         url, jobs = job.webhook.url if job.webhook else "", []
-        try:
+
+        def new() -> Delivery:
             body = self._attempts.render(job, event)
-            new = Delivery(new_id, job.ordinal, event.stage, event.name, job.id, url, event.at, body, next_at=event.at)
-            if await self._attempt(worker, job, new) and event.stage < END and not self._closing:
+            return Delivery(new_id, job.ordinal, event.stage, event.name, job.id, url, event.at, body, next_at=event.at)
+
+        try:
+            if await self._attempt(worker, job, url, new) and event.stage < END and not self._closing:
                 clock = (await self._sandboxes.of(worker.owner)).clock
                 jobs = await self._store.accepted_after(worker.owner, job.ordinal - 1, 1)  # it may have changed
         finally:
@@ -357,27 +332,30 @@ class Deliveries:
         for changed in jobs:
             self._start_event(worker, changed, clock.virtual(self._clock()))
 
-    async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
+    async def _retry(self, worker: Worker, delivery: Delivery) -> None:
         for job in await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1):
             if job.webhook and delivery_id(job, delivery.stage) == delivery.id:
-                await self._attempt(worker, job, delivery)
+                await self._attempt(worker, job, delivery.url, lambda: delivery)
 
-    async def _attempt(self, worker: _Worker, job: Job, delivery: Delivery) -> bool:
+    async def _attempt(self, worker: Worker, job: Job, url: str, delivery: Callable[[], Delivery]) -> bool:
         """Makes an attempt and stores the result; returns False if another process may have made it meanwhile."""
-        async with self._receivers.turn(delivery.url), self._in_flight:
+        async with self._receivers.turn(url), self._in_flight:
+            async with self._beginning:
+                await asyncio.sleep(0)
             if time.monotonic() >= worker.leased_at + LEASE:
                 return False
-            if delivery.url in worker.gone:
-                after = replace(delivery, state=DeliveryState.GONE, next_at=None)
+            before = delivery()
+            if url in worker.gone:
+                after = replace(before, state=DeliveryState.GONE, next_at=None)
             else:
                 clock = (await self._sandboxes.of(worker.owner)).clock
-                after = await self._attempts.make(job, delivery, clock)
+                after = await self._attempts.make(job, before, clock)
                 log_attempt(worker.owner, after)
-                self._count(after.attempts[len(delivery.attempts) :])
+                self._count(after.attempts[len(before.attempts) :])
         if after.state is DeliveryState.GONE:
-            worker.gone.add(delivery.url)
+            worker.gone.add(url)
         await self._store_attempts(worker, after)
-        worker.retry_at = min(worker.retry_at, after.next_at or NEVER)
+        worker.retry(after.next_at)
         return True
 
     def _count(self, attempts: Iterable[Attempt]) -> None:
@@ -386,7 +364,7 @@ class Deliveries:
             if attempt.fault:
                 self._metrics.faults.add("delivery", attempt.fault)
 
-    async def _store_attempts(self, worker: _Worker, delivery: Delivery) -> None:
+    async def _store_attempts(self, worker: Worker, delivery: Delivery) -> None:
         """Stores a delivery, together with others of its owner that came meanwhile; repeats it until it is stored."""
         worker.attempted.append(delivery)
         async with worker.storing:

@@ -55,9 +55,9 @@ class Sender(Protocol):
         """Raises UnusableUrl if deliveries to a URL are not allowed."""
 
     async def send(
-        self, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
+        self, user: str, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
     ) -> Attempt:
-        """Sends a delivery once, and returns the result; ``clock`` is that of the sandbox."""
+        """Sends a delivery once for a user, and returns the result; ``clock`` is that of their sandbox."""
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -145,7 +145,7 @@ class Attempts:
         return Attempt(clock.virtual(wall), wall, 0.0, error=f"{word} {BY_RULE}", fault=kind, extra=True)
 
     async def _send(self, job: Job, delivery: Delivery, clock: Clock, distortion: Distortion = UNCHANGED) -> Attempt:
-        return await self.sender.send(delivery, job.webhook or Webhook(""), clock, distortion)
+        return await self.sender.send(job.owner, delivery, job.webhook or Webhook(""), clock, distortion)
 
     async def _extra(
         self, kind: str, job: Job, delivery: Delivery, clock: Clock, distortion: Distortion = UNCHANGED

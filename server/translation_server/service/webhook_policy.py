@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-PORTS = {"http": 80, "https": 443}
+SCHEMES = ("http", "https")
 PRINTABLE = re.compile(r"[!-~]+")  # ASCII without spaces and control characters
 
 
@@ -29,7 +29,7 @@ def split_url(url: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in PORTS and parts.hostname and parts.port != 0 and PRINTABLE.fullmatch(url)
+        usable = parts.scheme in SCHEMES and parts.hostname and parts.port != 0 and PRINTABLE.fullmatch(url)
     except ValueError:
         usable = False
     if not usable:

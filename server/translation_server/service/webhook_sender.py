@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cached_property
-from typing import TYPE_CHECKING
+from urllib.parse import SplitResult
 
 from translation_server.core.clock import Clock, WallTime
 from translation_server.core.webhooks import Attempt, Delivery, Webhook
-from translation_server.service.webhook_policy import PORTS, UnusableUrl, WebhookPolicy, split_url
+from translation_server.service.webhook_http import PORTS, Answer, Http
+from translation_server.service.webhook_policy import UnusableUrl, WebhookPolicy, split_url
 from translation_server.service.webhook_signatures import own_headers
 from translation_server.version import __version__
-
-if TYPE_CHECKING:
-    from translation_server.service.webhook_http import Answer, Http
 
 TIMEOUT = 15.0  # how long an attempt may take, in seconds
 SHOWN = 200  # how many characters of an answer are kept
@@ -72,12 +69,7 @@ class WebhookSender:
         self._policy = policy
         self._clock = clock
         self._timeout = timeout
-
-    @cached_property
-    def _http(self) -> "Http":
-        from translation_server.service.webhook_http import Http  # noqa: PLC0415 - without it the server starts faster
-
-        return Http(self._timeout)
+        self._http = Http()
 
     async def check(self, url: str) -> None:
         """Checks that deliveries to a URL are allowed now. A host that cannot be resolved now is allowed.
@@ -86,20 +78,20 @@ class WebhookSender:
             UnusableUrl: they are not allowed, or it is no URL of HTTP.
         """
         try:
-            await self._address(url)
+            await self._addresses(split_url(url))
         except OSError:
             return
 
     async def send(
-        self, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
+        self, user: str, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
     ) -> Attempt:
-        """Makes an attempt, and returns its result; ``clock`` is that of the sandbox."""
+        """Makes an attempt for a user, and returns its result; ``clock`` is that of their sandbox."""
         wall, began = self._clock(), time.monotonic()
         status, error, answer, retry_after = None, None, None, None
         try:
             async with asyncio.timeout(self._timeout):
                 message = distortion.apply(signed_message(delivery, webhook, WallTime(wall - distortion.age)))
-                received = await self._post(delivery.url, message)
+                received = await self._post(user, delivery.url, message)
             status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
             retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
@@ -111,31 +103,29 @@ class WebhookSender:
 
     async def close(self) -> None:
         """Closes the connections."""
-        if "_http" in vars(self):
-            await self._http.close()
+        self._http.close()
 
-    async def _post(self, url: str, message: Message) -> "Answer":
-        return await self._http.post(url, await self._address(url), message.headers, message.body, message.cut_at)
+    async def _post(self, user: str, url: str, message: Message) -> Answer:
+        parts = split_url(url)
+        addresses = await self._addresses(parts)
+        return await self._http.post(user, parts, addresses, message.headers, message.body, message.cut_at)
 
-    async def _address(self, url: str) -> str:
-        """Returns the first allowed address of a URL's host.
+    async def _addresses(self, url: SplitResult) -> list[str]:
+        """Returns the allowed addresses of a URL's host.
 
         Raises:
-            UnusableUrl: there is none, or it is no URL of HTTP.
+            UnusableUrl: there are none.
             OSError: the host is unknown.
         """
-        parts = split_url(url)
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        host, port = url.hostname or "", url.port or PORTS[url.scheme]
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError as error:
             raise UnusableUrl(f"must have a valid host name: {error}") from None
-        addresses = [str(address[0]) for *_, address in found]
-        for address in addresses:
-            if self._policy.allows(host, address):
-                return address
-        found_addresses = ", ".join(dict.fromkeys(addresses))
-        raise UnusableUrl(f"must lead to this machine or to a host in WEBHOOK_ALLOW; {host} is {found_addresses}")
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        if allowed := [address for address in addresses if self._policy.allows(host, address)]:
+            return allowed
+        raise UnusableUrl(f"must lead to this machine or to a host in WEBHOOK_ALLOW; {host} is {', '.join(addresses)}")
 
 
 def _retry_after(value: str, wall: WallTime) -> float | None:

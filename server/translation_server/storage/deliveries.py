@@ -41,7 +41,9 @@ BY_EVENT = "next_event_at, ordinal"
 JOBS_TO_NOTIFY = after("next_event_at", "TRUE", until="next_event_at <= :now")
 
 DELIVERIES_DUE = f"""
-    SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND next_at <= :now ORDER BY next_at LIMIT :limit
+    SELECT document FROM deliveries
+    WHERE owner = {DATA_KEY} AND next_at <= :now AND next_at >= :at AND (next_at, id) > (:at, :id)
+    ORDER BY next_at, id LIMIT :limit
 """
 
 DELIVERIES = f"""
@@ -81,8 +83,11 @@ class DeliveryReader(PageReader):
         jobs = await self._jobs(JOBS_TO_NOTIFY, BY_EVENT, parameters)
         return sorted(jobs, key=event_position)[:limit]
 
-    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
-        return await self._deliveries(DELIVERIES_DUE, owner=owner, now=now, limit=limit)
+    async def deliveries_due(
+        self, owner: str, position: tuple[float, str], now: VirtualTime, limit: int
+    ) -> list[Delivery]:
+        at, last_id = position
+        return await self._deliveries(DELIVERIES_DUE, owner=owner, at=at, id=last_id, now=now, limit=limit)
 
     async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
         ordinal, stage = before or (LAST, 0)

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, islice
-from operator import itemgetter
 from typing import Any
 
 from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, FeedPosition, end_of
@@ -360,10 +359,11 @@ class MemoryStore:
         due = sorted(event for event in events if position < event <= FeedPosition(now))
         return _page([data.jobs[event.ordinal] for event in due[:limit]])
 
-    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
-        deliveries = self._owners[owner].deliveries.values()
-        due = [(delivery.next_at, delivery) for delivery in deliveries if delivery.next_at is not None]
-        return [delivery for at, delivery in sorted(due, key=itemgetter(0))[:limit] if at <= now]
+    async def deliveries_due(
+        self, owner: str, position: tuple[float, str], now: VirtualTime, limit: int
+    ) -> list[Delivery]:
+        due = {(one.next_at or now, one.id): one for one in self._owners[owner].deliveries.values() if one.is_due(now)}
+        return [due[key] for key in sorted(due) if key > position][:limit]
 
     async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
         data = self._owners[owner]

@@ -313,8 +313,13 @@ class DeliveryStore(ChangeSource, Protocol):
         It returns fewer than ``limit`` if they are larger than `MAX_PAGE_SIZE` together.
         """
 
-    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
-        """Returns the owner's deliveries whose next attempt is due, the earliest first."""
+    async def deliveries_due(
+        self, owner: str, position: tuple[float, str], now: VirtualTime, limit: int
+    ) -> list[Delivery]:
+        """Returns the owner's deliveries whose next attempt is due, in the order of its times and of their ids.
+
+        Those up to a position, a time and an id, are left out.
+        """
 
     async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
         """Stores deliveries after an attempt, and marks their jobs' events as attempted.

@@ -15,7 +15,7 @@ from typing import Any
 from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job
-from translation_server.core.webhook_events import delivery_id
+from translation_server.core.webhook_events import delivery_id, next_event_at
 from translation_server.core.webhooks import Delivery
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
@@ -54,6 +54,8 @@ CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 A
 JOBS_TO_RECORD = f"""
     SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal = ANY(:ordinals) ORDER BY ordinal FOR UPDATE
 """
+
+RECORD_EVENT = "UPDATE jobs SET notified = $3, next_event_at = $4 WHERE owner = $1 AND ordinal = $2"
 
 RECORD_DELIVERY = """
     INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner, ordinal, stage)
@@ -294,7 +296,8 @@ class PostgresStore(DeliveryReader):
                 job = jobs[delivery.ordinal]
                 jobs[delivery.ordinal] = replace(job, notified=max(job.notified, delivery.stage))
             for key in keys:
-                await connection.executemany(CHANGE_JOB, [row_of(job, key) for job in jobs.values()])
+                events = [(key, job.ordinal, job.notified, next_event_at(job)) for job in jobs.values()]
+                await connection.executemany(RECORD_EVENT, events)
                 await connection.executemany(RECORD_DELIVERY, [delivery_row(delivery, key) for delivery in known])
 
         await self._database.transaction(record, durable=False)

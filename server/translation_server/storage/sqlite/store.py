@@ -18,7 +18,7 @@ from typing import Any
 from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey
-from translation_server.core.webhook_events import delivery_id
+from translation_server.core.webhook_events import delivery_id, next_event_at
 from translation_server.core.webhooks import Delivery
 from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
@@ -263,7 +263,10 @@ def _record_deliveries(connection: Connection, owner: str, deliveries: Sequence[
             if not rows or delivery_id(job := job_of(rows[0]), delivery.stage) != delivery.id:
                 continue
             attempted = replace(job, notified=max(job.notified, delivery.stage))
-            connection.execute(REPLACE_JOB, (*row_of(attempted, key), key, job.ordinal))
+            connection.execute(
+                "UPDATE jobs SET notified = ?, next_event_at = ? WHERE owner = ? AND ordinal = ?",
+                (attempted.notified, next_event_at(attempted), key, job.ordinal),
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?)", delivery_row(delivery, key)
             )
