@@ -30,14 +30,14 @@ class Receiver(asyncio.Protocol):
         self.transport, self.received = transport, b""
 
     def data_received(self, data: bytes) -> None:
-        """Answers as soon as the request is complete."""
+        """Answers as soon as a request is complete, and keeps the connection."""
         self.received += data
         head, found, body = self.received.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
         if found and length and len(body) >= int(length[1]) and isinstance(self.transport, asyncio.Transport):
             Receiver.count += 1
-            self.transport.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-            self.transport.close()
+            self.received = b""
+            self.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
 @contextmanager
