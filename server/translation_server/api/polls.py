@@ -10,7 +10,7 @@ A client that waits sends the same bytes again and again. `repeatable` has the p
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
+from translation_server.api.addresses import base_url
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.context import context_of
@@ -42,11 +43,12 @@ from translation_server.api.request_record import AddRecord, PollRecord, begin_r
 from translation_server.api.views import record_hint, view_of
 from translation_server.core.clock import Clock, WallTime
 from translation_server.core.dialects.builtin import NATIVE_API
-from translation_server.core.dialects.dialect import Dialect, PartialBody
+from translation_server.core.dialects.dialect import Dialect, PartialBody, View
 from translation_server.core.dialects.routes import Route
 from translation_server.core.job import JobSnapshot
 from translation_server.core.lru import LRU
 from translation_server.core.metrics import Metrics
+from translation_server.service.files import Files
 from translation_server.service.job_cache import RenderedJob
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
@@ -74,13 +76,18 @@ class Shared(NamedTuple):
 
 @dataclass(slots=True)
 class Poll:
-    """A request for a job that may be answered from the cache: what follows from the request alone."""
+    """A request for a job that may be answered from the cache.
+
+    The last three attributes are set when the poll is first answered, for when the same bytes come again.
+    """
 
     scope: Scope
     headers: Mapping[bytes, bytes]
     routes: Sequence[Route]
     job_id: str
     conditions: Conditions
+    cached_user: Callable[[], str | None] | None = None
+    origin: str | None = None
     shared: Shared | None = None
 
     @property
@@ -88,6 +95,12 @@ class Poll:
         """The address of the caller, if the connection has one."""
         client: tuple[str, int] | None = self.scope["client"]
         return client and client[0]
+
+    def view(self, dialect: Dialect, files: Files) -> View:
+        """Returns the view for an answer with absolute URLs."""
+        if self.origin is None:
+            self.origin = base_url(self.scope)
+        return View(self.origin, dialect.api.mount, files.path)
 
 
 class PollEndpoint:
@@ -169,13 +182,14 @@ class PollEndpoint:
     def _answer_from_cache(self, poll: Poll) -> Answer | None:
         began, at = time.perf_counter(), WallTime(time.time())
         routes, job_id = poll.routes, poll.job_id
-        user = self._authenticator.cached_user(poll.scope, poll.headers)
-        if user is None:
+        if poll.cached_user is None:
+            poll.cached_user = self._authenticator.cached_user(poll.scope, poll.headers)
+        if (user := poll.cached_user()) is None:
             return None
         dialect = routes[0].dialects[0] if len(routes) == 1 else self._dialect_of(user, job_id, routes)
         if dialect is None:
             return None
-        view = partial(view_of, poll.scope, dialect, self._service.files)
+        view = partial(poll.view, dialect, self._service.files)
         if not (cached := self._service.render_cached(user, job_id, dialect, view)):
             return None
         rendering, snapshot = cached

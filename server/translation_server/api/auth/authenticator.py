@@ -26,6 +26,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from math import ceil
 from types import MappingProxyType
@@ -157,14 +158,18 @@ class Authenticator:
             self._log_refused(address, "" if credentials is None else self._name_and_password(credentials)[0])
             raise
 
-    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-        """Returns the user of a request with these headers, if the cache has the credentials."""
+    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Callable[[], str | None]:
+        """Returns a function that returns the user of a request, if the cache has these credentials at that time."""
         scheme = scheme_of(self._schemes, scope)
         if scheme.is_signature:
-            return self._cached_signer(scope, headers, scheme)
+            return partial(self._cached_signer, scope, headers, scheme)
         header = headers.get(scheme.header) if scheme.header else next(iter(scheme.values(scope)), None)
-        user = None if header is None else self._verified.get(self._fingerprint(scheme, header))
-        return user if user is not None and self._may_use_cache(user, client_key(scope)) else None
+        fingerprint = b"" if header is None else self._fingerprint(scheme, header)
+        return partial(self._cached, fingerprint, client_key(scope))
+
+    def _cached(self, fingerprint: bytes, address: str) -> str | None:
+        user = self._verified.get(fingerprint)
+        return user if user is not None and self._may_use_cache(user, address) else None
 
     def claimed_user(self, scope: Scope) -> str | None:
         """Returns the user that wrong credentials name, or the only user if they name none."""

@@ -1,7 +1,7 @@
 """Replaces authentication where no credentials are needed."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
 
@@ -39,10 +39,11 @@ class OpenAuthenticator:
             raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may have {MAX_NAME} characters.")
         return name
 
-    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:  # noqa: ARG002 - `Authenticator` needs it
-        """Returns the user of a request; None if `user` refuses it."""
+    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Callable[[], str | None]:  # noqa: ARG002 - `Authenticator` needs it
+        """Returns a function that returns the user of a request; None if `user` refuses it."""
         name = self._name(scope)
-        return name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None
+        user = name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None
+        return lambda: user
 
     def claimed_user(self, scope: Scope) -> None:
         """Returns None, since no credentials are wrong."""

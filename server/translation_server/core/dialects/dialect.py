@@ -284,8 +284,9 @@ class Dialect:
         value_of = partial(values.value, snapshot)
 
         def computing(node: Placeholder | Text) -> Callable[[JobSnapshot], object]:
-            if isinstance(node, Placeholder) and node.convert is None:
-                return FIELDS[node.name].value
+            if isinstance(node, Placeholder):
+                value = FIELDS[node.name].value
+                return value if node.convert is None else lambda snapshot: node.filtered(value(snapshot))
             return lambda snapshot: node.value(partial(values.value, snapshot))
 
         rendering = render(answer.body, value_of, CHANGING if snapshot.state is State.PENDING else ())

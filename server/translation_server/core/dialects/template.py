@@ -46,7 +46,10 @@ class Placeholder(NamedTuple):
 
     def value(self, value_of: ValueOf) -> object:
         """Returns the value; None if it is unknown, or if the filter does not take it."""
-        found = None if self.name in SPECIAL else value_of(self.name)
+        return self.filtered(None if self.name in SPECIAL else value_of(self.name))
+
+    def filtered(self, found: object) -> object:
+        """Returns a value that was found, as the filter converts it."""
         if found is None or self.convert is None:
             return found
         try:
