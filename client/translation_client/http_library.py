@@ -1,7 +1,7 @@
 """The HTTP library of the client: httpx2 where it is installed, httpx where it is not.
 
-`httpx` and `httpcore` of this module are the modules of the one or the other. A caller's `http_client` may be of
-either. Only what is in use is imported.
+The names `httpx` and `httpcore` of this module stand for the one that is used. A caller's `http_client` may come from
+either library. A library that nobody uses is not imported.
 """
 
 import sys
@@ -27,13 +27,13 @@ else:
 
 
 def library_of(http: SyncHttp | AsyncHttp) -> Any:  # noqa: ANN401 - a module
-    """Returns the library that a client, or the class that its own is made from, is from."""
+    """Returns the library of a client: the one that defines its class or a base of its class."""
     names = [base.__module__.partition(".")[0] for base in type(http).__mro__]
     return next((sys.modules[name] for name in names if name in {"httpx", "httpx2"}), httpx)
 
 
 def auth_for(library: Any, auth: httpx.Auth) -> Any:  # noqa: ANN401 - a class of the library
-    """Returns the credentials for a client of a library. Their flows fit both; each takes only classes of its own."""
+    """Returns the credentials as an object of a library's own class, because its clients accept no other class."""
     if isinstance(auth, library.Auth):
         return auth
     adapted = library.Auth()

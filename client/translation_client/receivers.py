@@ -244,7 +244,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Handles a connection in a thread of its own; waits until fewer than the most connections are open."""
+        """Handles a connection in a thread of its own; waits while the largest number of connections is open."""
         self._free.acquire()
         try:
             super().process_request(request, client_address)

@@ -1,4 +1,4 @@
-"""`python -m translation_server`: serves, or shows and checks the files of dialects.
+"""`python -m translation_server`: serves; or lists, shows and checks the files of dialects, and prints schemas.
 
 There are flags for the most used settings; all others come from the environment and `.env`.
 """

@@ -1,4 +1,4 @@
-"""The completion of `translation-server` by shells. Only `--completion` imports this module: it needs a library."""
+"""Completion of `translation-server` by shells. Only `--completion` imports this module, because it imports shtab."""
 
 import argparse
 from collections.abc import Iterator

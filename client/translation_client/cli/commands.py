@@ -137,10 +137,10 @@ def make_parser(name: str, *, repeats_shared: bool = False) -> Parser:
 
 
 def complete(options: Options) -> int:
-    """Prints the completion for a shell; the library for it is imported only now."""
+    """Prints a script with which a shell completes the command. Imports shtab only now, because it takes time."""
     from translation_client.cli.completion import completion
 
-    sys.stdout.write(completion(str(options.completion)))
+    sys.stdout.write(completion(make_parser("translation-client", repeats_shared=True), str(options.completion)))
     return DONE
 
 

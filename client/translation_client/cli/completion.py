@@ -1,18 +1,16 @@
-"""The completion of the command by shells. Only `--completion` imports this module: it needs a library."""
+"""Completion by shells. Only `--completion` imports this module, because it imports shtab."""
 
 import argparse
 from collections.abc import Iterator
 
 import shtab
 
-from translation_client.cli.commands import make_parser
 from translation_client.core.builtin_dialects import DIALECTS
 from translation_client.dialect_files import shipped
 
 
-def completion(shell: str) -> str:
+def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """Returns a script with which a shell completes the subcommands, flags, choices and files of the command."""
-    parser = make_parser("translation-client", repeats_shared=True)
     for action in _actions(parser):
         if action.dest == "dialect":
             action.choices = (*DIALECTS, *shipped())

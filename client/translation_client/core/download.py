@@ -62,7 +62,9 @@ class Part:
     def check(self, origin: str) -> None:
         """Raises ProtocolError if the file is larger than it may be."""
         if max(self.received, self.size or 0) > self.max_size:
-            raise ProtocolError(f"the file of {origin} has more than {self.max_size:,} bytes, the limit (max_size)")
+            raise ProtocolError(
+                f"the file of {origin} has more than {self.max_size:,} bytes, which is the limit: set max_size"
+            )
 
     def begin(self, reply: Reply) -> bool:
         """Prepares for the body of an answer; returns whether it continues the part, or is the whole file."""

@@ -70,7 +70,7 @@ class BatchWait:
     cancels: bool = False  # whether jobs are cancelled when the time is up
 
     def is_valid(self, entry: int, job: BatchJob) -> bool:
-        """Returns whether an entry in the queue of polls is current. A delivery plans another poll and outdates it."""
+        """Returns whether an entry in the queue of polls is current; a delivery of a webhook may have replaced it."""
         return job.entry == entry and job.id in self.jobs
 
 

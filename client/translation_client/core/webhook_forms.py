@@ -13,7 +13,7 @@ STATES = {"started": State.PENDING, "progress": State.PENDING} | {state.value: s
 
 
 class UrlPlace(NamedTuple):
-    """The place in a submission of the URL of its webhook: `query`, `header` or `body`, and the name there."""
+    """Where a submission names the URL of its webhook: in the `query`, a `header` or the `body`; and the name there."""
 
     source: str
     name: str
@@ -25,10 +25,10 @@ class Signature:
 
     Attributes:
         secret: The secret of this project's server.
-        prefix: How the names of the three headers of Standard Webhooks begin.
-        header: The header with the HMAC instead.
+        prefix: The beginning of the names of the three headers of Standard Webhooks.
+        header: The header with the HMAC; None for Standard Webhooks.
         text: The template of what the HMAC signs.
-        value: The template of what that header holds.
+        value: The template of the value of that header.
         encoding: How the HMAC is written.
     """
 
@@ -55,7 +55,7 @@ class WebhookForm:
     Attributes:
         bodies: The templates of the bodies, by the job's state.
         events: The API's words for each event; the first one stands in the body.
-        url: Where a submission has the URL; None where only the account, or the sandbox, has one.
+        url: Where a submission names the URL; None if only the account or the sandbox has one.
         headers: The templates of further headers.
         signature: How deliveries are signed; None if they are not.
     """

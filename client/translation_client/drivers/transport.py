@@ -100,9 +100,9 @@ class _LoopState:
     """
 
     closer: AsyncGenerator[None, None]  # closes them
-    connections: list[httpx.AsyncHTTPTransport]  # each has one
+    connections: list[httpx.AsyncHTTPTransport]  # one in each
     inherited: "_LoopState | None" = field(repr=False)
-    free: list[httpx.AsyncHTTPTransport] = field(default_factory=list)  # the last one was used last
+    free: list[httpx.AsyncHTTPTransport] = field(default_factory=list)  # the one used last is at the end
     process: int = field(default_factory=os.getpid)
 
 

@@ -52,7 +52,7 @@ class Application(FastAPI):
         self._tracing: Tracing | None = None
 
     def trace_by(self, tracing: "Tracing") -> None:
-        """Makes traces of all requests; polls go the longer way then."""
+        """Traces all requests. Polls then get a task each, as other requests do."""
         self.polls, self._tracing = None, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

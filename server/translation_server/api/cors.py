@@ -18,7 +18,7 @@ METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 PREFLIGHT_TTL = 600  # for how long a browser may remember the answer to a preflight, in seconds
 
 SAFELISTED = frozenset({b"cache-control", b"content-language", b"content-length", b"content-type", b"date", b"vary"})
-"""The headers of an answer that need not be exposed: those that a page may read anyway, or has no use for."""
+"""The headers of an answer that need not be exposed: a page may read them anyway, or has no use for them."""
 
 
 class Cors:

@@ -95,7 +95,7 @@ class DialectEndpoint:
         return self._router.match(method, path.removeprefix(scope["root_path"]))
 
     async def serve(self, match: Match, scope: Scope, receive: Receive, send: Send, *, user: str | None = None) -> None:
-        """Answers a request for one of these routes; ``user`` has sent it if their credentials were checked before."""
+        """Answers a request for one of these routes; ``user`` is its user if the credentials were checked before."""
         await self._middleware.serve(partial(self._dispatch, match), scope, receive, send, user=user)
 
     async def _dispatch(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:

@@ -99,7 +99,7 @@ class RequestMiddleware:
         return wrapped
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, user: str | None = None) -> None:
-        """Serves one request; ``user`` has sent it if their credentials were checked before."""
+        """Serves one request; ``user`` is its user if the credentials were checked before."""
         with of_request(scope):
             await self._serve(app, scope, receive, send, user)
 

@@ -79,7 +79,7 @@ class RecordBuilder:
 
 @dataclass(slots=True)
 class PollRecord:
-    """The record of a poll that was answered from memory; most records are such ones.
+    """The record of a poll that was answered from memory, as most records are.
 
     It has the attributes of a `RecordBuilder` that the request log and the metrics use. ``facts`` is what all records
     of the same poll share, as JSON without its braces.

@@ -31,7 +31,7 @@ _current = ContextVar[tuple[Scope, "asyncio.Task[Any] | None"] | None]("request"
 
 @contextmanager
 def of_request(scope: Scope) -> Iterator[None]:
-    """Makes the lines that this task logs meanwhile lines of a request."""
+    """Adds the ids of a request to all lines that this task logs inside the `with` block."""
     token = _current.set((scope, asyncio.current_task()))
     try:
         yield
@@ -58,7 +58,7 @@ def _ids_for(record: logging.LogRecord) -> dict[str, str]:
             scope["ids"] = ids_of(scope)
         ids: dict[str, str] = scope["ids"]
         return ids
-    alone: Scope | None = getattr(record, "scope", None)  # of a poll that is answered without a task of its own
+    alone: Scope | None = getattr(record, "scope", None)  # the scope of a poll that is answered without a task
     return ids_of(alone) if alone else {}
 
 

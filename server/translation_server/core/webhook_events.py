@@ -50,7 +50,7 @@ def due_event(job: Job, now: VirtualTime) -> JobEvent | None:
 
 
 def timed_event(job: Job, event: JobEvent, clock: Clock) -> JobEvent:
-    """Returns a due event with its own time: that of the last change if polls, not time, have brought the job there."""
+    """Returns a due event with the time at which it happened: the job's last change if polls advance the job."""
     by_polls = event.name == "progress" and job.ends_after_polls
     return event._replace(at=max(event.at, clock.virtual(job.changed_at))) if by_polls else event
 
@@ -58,8 +58,8 @@ def timed_event(job: Job, event: JobEvent, clock: Clock) -> JobEvent:
 def snapshot_at(job: Job, event: JobEvent) -> JobSnapshot:
     """Returns the snapshot of the job that a poll at the time of an event would show.
 
-    At its start, a job is pending, also one that ends at the same time: otherwise, the two events of an API that posts
-    states would both tell the end.
+    At its start a job is always pending, even if it ends at the same time. Otherwise, both events of an API that posts
+    states would show the end.
     """
     if event.stage != STARTED:
         return JobSnapshot(job, event.at)

@@ -110,7 +110,7 @@ class Attempt:
 
     @property
     def result(self) -> Literal["accepted", "refused", "failed", "not_sent"]:
-        """What came of it; a fault rule may keep it from being sent."""
+        """How the attempt ended. It is ``not_sent`` if a fault rule dropped it."""
         if self.was_accepted:
             return "accepted"
         if self.status is not None:

@@ -1,4 +1,4 @@
-"""What all processes of all servers count together: the ends of jobs, and the jobs that are pending.
+"""Counts that hold for all processes of all servers: the ends of jobs, and the pending jobs.
 
 Theory of operation: nothing happens when a job ends, so there is nothing to count then. An end counts when an answer
 first shows it. The process that answers may not be the first one, so it asks the store, in the background, whether
@@ -51,7 +51,7 @@ class JobCounts:
         self._adding: asyncio.Task[None] | None = None
 
     def count_end(self, snapshot: JobSnapshot, answered_at: float) -> None:
-        """Counts the end of a job that an answer has shown, unless an earlier answer of any process has."""
+        """Counts the end of a job that an answer has shown, unless an earlier answer of any process has shown it."""
         job = snapshot.job
         key = hash((job.owner, job.ordinal, job.id))
         if key in self._known:
@@ -85,7 +85,7 @@ class JobCounts:
         return count
 
     def close(self) -> None:
-        """Stops: what is not counted by now will not be."""
+        """Stops counting; ends that are still waiting are not counted."""
         if self._adding is not None:
             self._adding.cancel()
 

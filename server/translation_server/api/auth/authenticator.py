@@ -296,7 +296,7 @@ class Authenticator:
             logger.warning(line, name, MAX_FAILURES_PER_USER, address)
 
     def _log_refused(self, address: str, name: str) -> None:
-        """Logs a request that was refused for its credentials, but for too many a minute."""
+        """Logs a request that was refused for its credentials, unless too many were logged within a minute."""
         left_out = self._log_limit.left_out()
         if left_out is not None:
             more = f", and {left_out} more were refused before" if left_out else ""

@@ -41,7 +41,7 @@ class FailureWindow:
 
 
 class LogLimit:
-    """Limits lines of the log that callers can cause to ``limit`` a minute; ``clock`` returns monotonic seconds."""
+    """Limits the log lines that callers can cause, to ``limit`` per minute; ``clock`` returns monotonic seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
