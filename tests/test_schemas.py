@@ -50,7 +50,7 @@ def test_dialects_that_are_shipped_are_accepted(accepts, file):
 
 
 @pytest.mark.parametrize("path", list(places(GOOD))[1:], ids=".".join)
-def test_what_the_server_accepts_of_a_dialect_the_schema_accepts(accepts, path):
+def test_the_schema_of_dialects_accepts_whatever_the_server_accepts(accepts, path):
     assert accepts("dialect", GOOD)
     for wrong in WRONG:
         table = replaced(path, wrong)

@@ -1,4 +1,6 @@
-"""Checks that no identifier uses a word that the project has given up, and prints each one that does.
+"""Checks that no identifier uses a word that the project has given up, and that the name of each test has a subject.
+
+Prints each identifier that does not pass.
 
 Run it from the root: `python tools/check_words.py`. It exits with status 1 if it finds one.
 """
@@ -53,6 +55,9 @@ FROZEN = {"migrations.py"}
 OTHERS = {"create_bulk"}
 """Identifiers of other projects, which keep their words."""
 
+WITHOUT_SUBJECT = re.compile(r"test_(it|they|what|who)_.*")
+"""The names of tests that do not begin with what they test."""
+
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -63,12 +68,14 @@ def words(identifier: str) -> list[str]:
 
 
 def violations(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yields the line, the identifier and the word of each violation in a file."""
+    """Yields the line of each violation in a file, the identifier, and what to say instead."""
     with tokenize.open(path) as source:
         for token in tokenize.generate_tokens(source.readline):
             if token.type == tokenize.NAME and token.string not in OTHERS:
                 for word in GONE.keys() & set(words(token.string)):
-                    yield token.start[0], token.string, word
+                    yield token.start[0], token.string, f"say {GONE[word]}, not {word}"
+                if WITHOUT_SUBJECT.fullmatch(token.string):
+                    yield token.start[0], token.string, "begin with what is tested"
 
 
 def main() -> int:
@@ -78,8 +85,8 @@ def main() -> int:
     for name in listed.stdout.split():
         path = ROOT / name
         if path.exists() and path.name not in FROZEN:
-            for line, identifier, word in violations(path):
-                print(f"{name}:{line}: {identifier}: say {GONE[word]}, not {word}")
+            for line, identifier, remedy in violations(path):
+                print(f"{name}:{line}: {identifier}: {remedy}")
                 status = 1
     return status
 

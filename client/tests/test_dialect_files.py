@@ -98,7 +98,7 @@ def test_dialects_are_found_by_name_or_passed_through():
     assert find_dialect(MINE) is MINE
 
 
-def test_what_the_client_has_of_the_server_is_fresh():
+def test_copies_of_the_servers_files_are_fresh():
     """`make generate` copies it."""
     assert {path.name for path in (copy_dialects.CLIENT / "catalogue").glob("*.toml")} == {
         path.name for path in (copy_dialects.SERVER / "catalogue").glob("*.toml")

@@ -35,7 +35,7 @@ class TestTemplates:
         send, _ = play(flow, task())
         assert send.json == {"input": {"url": "any", "tags": ["x"]}, "simulate": {"delay": 0}}
 
-    def test_what_is_not_given_is_left_out_or_null(self):
+    def test_missing_values_are_left_out_or_null(self):
         dialect = custom_dialect(
             send={"to": "to {target_language}", "n": ["{video_length | or_null}"], "m": "{simulate}"}
         )

@@ -229,7 +229,7 @@ class TestMarker:
     def test_other_suites_may_use_the_name_of_the_marker(self, run):
         run("import pytest\n@pytest.mark.scenario(1, 2)\ndef test_mine(): pass").assert_outcomes(passed=1)
 
-    def test_it_is_listed(self, run):
+    def test_marker_is_listed(self, run):
         result = run("", "--markers")
         result.stdout.fnmatch_lines(["@pytest.mark.scenario(name, [*][*]settings): *seed=7"])
 
@@ -252,7 +252,7 @@ class TestReportCards:
     def test_no_card_no_summary(self, run):
         run("def test_mine(): pass").stdout.no_fnmatch_line("*report cards*")
 
-    def test_they_are_written_as_junit_and_html(self, run, pytester):
+    def test_cards_are_written_as_junit_and_html(self, run, pytester):
         leaving = f"{SUITE}\ndef test_leaving(sandbox, monkeypatch, tmp_path): monkeypatch.chdir(tmp_path)"
         result = run(leaving, "--translation-report=made/cards")
         folder = pytester.path / "made" / "cards"

@@ -158,7 +158,7 @@ def test_paused_job_counts_no_polls(api: Api):
     assert api.job(job_id)["status"] == "completed"
 
 
-def test_it_can_be_cancelled_and_finished(api: Api):
+def test_a_job_that_ends_after_polls_can_be_cancelled_and_finished(api: Api):
     cancelled, finished = submit(api, 2), submit(api, 2)
     api.job(cancelled)
     assert api.delete(f"/jobs/{cancelled}").json()["progress"] == 0.5

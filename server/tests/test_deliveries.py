@@ -241,7 +241,7 @@ async def test_each_receiver_has_so_many_turns_at_the_same_time():
 
 
 @pytest.mark.parametrize("delay", [0.0, 1000.0])
-async def test_what_is_due_later_is_not_delivered_now(delay):
+async def test_events_that_are_due_later_are_not_delivered_now(delay):
     store = MemoryStore()
     await add(store, webhook=HOOK, created_at=4500.0, delay=delay)
     due = await add(store, webhook=HOOK, job_id="due", created_at=4000.0)

@@ -32,7 +32,7 @@ def test_a_refused_deletion_leaves_the_job_as_it_is(api):
     assert (api.get(f"/own/tasks/{job_id}").status_code, state(api, job_id)) == (200, "pending")
 
 
-def test_what_is_not_refused_is_deleted(api):
+def test_jobs_whose_deletion_is_not_refused_are_deleted(api):
     job_id = submit(api, seconds=0)
     assert (api.delete(f"/own/tasks/{job_id}").status_code, state(api, job_id)) == (204, "completed")
     assert api.delete(f"/own/tasks/{job_id}").status_code == 404

@@ -73,7 +73,7 @@ def test_repeats_that_were_refused_are_no_duplicates_though_faults_hid_the_refus
     assert card["findings"] == []
 
 
-def test_what_polls_and_cancels_of_other_apis_do_not_use_is_in_the_log(start, tmp_path):
+def test_unused_queries_and_bodies_of_other_apis_are_logged(start, tmp_path):
     (tmp_path / "mine.toml").write_text('auth = ["?key={token}", "basic"]\n' + NAMED)
     api = start(dialects=str(tmp_path / "mine.toml"))
     assert api.post("/mine/tasks", json={"name": "one"}).status_code == 200

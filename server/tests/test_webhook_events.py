@@ -126,7 +126,7 @@ def attempted(*statuses, **fields):
         *((status, "pending") for status in (None, 199, 301, 307, 400, 404, 429, 500, 503)),
     ],
 )
-def test_what_an_answer_means(status, state):
+def test_an_answer_decides_the_state_of_its_delivery(status, state):
     delivery = attempted(status)
     assert (delivery.state, delivery.next_at is None) == (state, state != "pending")
 
