@@ -292,7 +292,7 @@ class Settings(BaseSettings):
         "credentials",
     )
     read_only_dashboard: Switch = Field(
-        "off", description="`on` takes the controls from the dashboard, and refuses changes by pages of this server"
+        "off", description="`on` removes the controls of the dashboard, and refuses changes by pages of this server"
     )
     webhook_allow: WebhookHosts = Field(
         None,
@@ -309,7 +309,7 @@ class Settings(BaseSettings):
     )
     metrics_folder: File = Field(
         None,
-        description="a folder in which the processes of one server share their metrics; with `WORKERS`, there is one",
+        description="a folder in which the processes of one server share their metrics; with `WORKERS`, one is made",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="how much is logged: debug, info, warning or error"
