@@ -138,7 +138,7 @@ def pin(cores: Sequence[int], command: Sequence[object]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Returns the environment, without the order to compile every module anew: an installed server is compiled."""
+    """Returns the environment without PYTHONDONTWRITEBYTECODE: the modules of an installed server are compiled."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

@@ -30,7 +30,7 @@ from tables import Measurement, table, write
 ROUNDS, SECONDS = 4, 1
 PROCESSOR_SECONDS = 3  # processor time is counted in ticks of 10 ms
 JOBS, MORE_THAN_CACHED = 100, 20_000  # jobs that are polled in turn
-UNREPEATED = 2_500  # jobs whose polls are too many to be kept with their bytes; all of these jobs are cached
+UNREPEATED = 2_500  # so many jobs that each of their polls is parsed anew; all of the jobs are cached
 LONG_POLLS, MAX_WAIT = 10_000, 60
 CLIENT_WAIT = 25  # seconds that our client asks a long poll to wait
 SPREAD, FULL_SPREAD = 20.0, 60.0

@@ -12,7 +12,7 @@ import harness
 from tables import Measurement
 
 RATE = 200.0  # deliveries per second while polls are measured
-DELAY, SPREAD = 100.0, 60.0  # the jobs end within this many seconds of the sandbox's clock, after the delay
+DELAY, SPREAD = 100.0, 60.0  # on the sandbox's clock, the jobs end within SPREAD seconds after DELAY seconds
 ROUNDS, SECONDS = 4, 3
 JOBS = 100  # jobs that are polled in turn
 FASTEST = 1_000_000.0

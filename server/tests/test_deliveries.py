@@ -153,7 +153,7 @@ async def test_event_after_the_first_one_is_that_of_the_job_as_it_stands_then():
 
 
 class ReadAgain(MemoryStore):
-    """A store that answers that a start was stored only after due events were read again, several times."""
+    """A store that confirms an attempt of a start late: only after due events were read again, several times."""
 
     def __init__(self):
         super().__init__()
@@ -176,7 +176,7 @@ class ReadAgain(MemoryStore):
 
 
 class SlowSandboxes:
-    """A cache of sandboxes that keeps the task waiting which has just stored the attempt of a start."""
+    """A cache of sandboxes that delays the task that has just stored the attempt of a start."""
 
     def __init__(self, cache, store):
         self.known_clock = cache.known_clock

@@ -73,7 +73,7 @@ class Environment:
         run(TOOLS / "uv", "venv", "--quiet", "--python", python, folder)
 
     def install(self, *requirements):
-        """Installs requirements and nothing that they do not ask for."""
+        """Installs requirements, with what they depend on."""
         run(TOOLS / "uv", "pip", "install", "--quiet", "--python", self.folder / "bin" / "python", *requirements)
 
     def installed(self):
