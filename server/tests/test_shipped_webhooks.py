@@ -107,6 +107,16 @@ def test_assemblyai_posts_the_id_and_the_status_with_the_header_of_the_caller(su
         assert not [name for name in received.headers if "signature" in name]
 
 
+def test_value_of_the_callers_header_is_never_shown(server, submit, receiver):
+    own = {"webhook_auth_header_name": "X-My-Secret", "webhook_auth_header_value": "mine-alone"}
+    created = submit(ASSEMBLYAI, OUTPUT, **own)
+    assert receiver.take()[0].headers["x-my-secret"] == "mine-alone"
+    for path in (f"/sandbox/jobs/{created['id']}", "/sandbox/webhooks", "/sandbox/requests"):
+        answer = server.get(path)
+        assert (answer.status_code, "mine-alone" in answer.text) == (200, False), path
+    assert server.get(f"/sandbox/jobs/{created['id']}").json()["input"]["webhook_auth_header_name"] == "X-My-Secret"
+
+
 @pytest.mark.parametrize(("simulate", "word"), [(OUTPUT, "COMPLETED"), (FAILS, "FAILED")])
 def test_runpod_posts_what_its_status_shows(server, submit, receiver, simulate, word):
     created = submit(RUNPOD, simulate)

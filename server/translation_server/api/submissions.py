@@ -213,6 +213,8 @@ def _received(
     stored = {**document, **query}
     if validated.webhook is not None:
         stored |= {"webhook": validated.webhook.model_dump(exclude={"secret"}, exclude_unset=True)}
+    if dialect.webhook and dialect.webhook.caller_header:
+        stored = _without(stored, dialect.webhook.caller_header.value.split("."))
     echo = {name: _echoed(name, sent, query, parameters) for name in dialect.echoed}
     echo = {name: value_at(dialect.defaults, name) if value is None else value for name, value in echo.items()}
     return ReceivedSubmission(
@@ -221,6 +223,15 @@ def _received(
         validated,
         {name: value for name, value in echo.items() if value is not None},
     )
+
+
+def _without(document: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Returns a document without the value at a path, which is a secret."""
+    name, *inner = path
+    others = {other: value for other, value in document.items() if other != name}
+    if inner and isinstance(document.get(name), Mapping):
+        others[name] = _without(document[name], inner)
+    return others
 
 
 def _unknown(paths: Iterable[str], fields: Sequence[str], document: Mapping[str, Any]) -> Iterator[str]:
