@@ -1,6 +1,7 @@
 """The service that delivers webhooks, with a sender of the test's."""
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 
 import pytest
@@ -221,23 +222,39 @@ async def test_process_without_the_lease_delivers_nothing():
     assert sender.sent.empty()
 
 
-async def test_each_receiver_has_so_many_turns_at_the_same_time():
-    receivers, begun, end, fast_begun = Receivers(2), [], asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize(("quick", "expected"), [(math.inf, 3), (-1.0, 1)])
+async def test_receiver_has_more_turns_at_the_same_time_while_it_answers_quickly(monkeypatch, quick, expected):
+    async def deliver():
+        nonlocal active, most
+        async with receivers.turn("http://receiver/"):
+            active += 1
+            most = max(most, active)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            active -= 1
 
-    async def deliver(url):
-        async with receivers.turn(url):
-            begun.append(url)
-            if url == "http://fast/":
-                fast_begun.set()
-            await end.wait()
+    monkeypatch.setattr("translation_server.service.webhook_receivers.QUICK", quick)
+    receivers, active, most = Receivers(3), 0, 0
+    async with receivers.turn("http://other/"):
+        await asyncio.wait_for(asyncio.gather(*(deliver() for _ in range(20))), 60)
+    assert (active, most) == (0, expected)
 
-    slow = [asyncio.create_task(deliver("http://slow/")) for _ in range(5)]
-    fast = asyncio.create_task(deliver("http://fast/"))
-    await asyncio.wait_for(fast_begun.wait(), 60)
-    assert sorted(begun) == ["http://fast/", "http://slow/", "http://slow/"]
-    end.set()
-    await asyncio.gather(fast, *slow)
-    assert len(begun) == 6
+
+async def test_many_slow_receivers_do_not_delay_another(monkeypatch):
+    class SlowSender(Sender):
+        async def send(self, user, delivery, *arguments):
+            if "slow" in delivery.url:
+                await asyncio.Event().wait()
+            return await super().send(user, delivery, *arguments)
+
+    for name, value in {"IN_FLIGHT": 150, "GRACE": 0.0}.items():
+        monkeypatch.setattr(f"translation_server.service.deliveries.{name}", value)
+    store = MemoryStore()
+    for number in range(300):
+        await add(store, webhook=Webhook(f"http://slow-{number % 100}/"), created_at=4000.0)
+    due = await add(store, webhook=HOOK, created_at=4000.0)
+    async with delivering(store, sender=SlowSender()) as sender:
+        assert (await sender.take()).job_id == due.id
 
 
 @pytest.mark.parametrize("delay", [0.0, 1000.0])
