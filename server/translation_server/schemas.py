@@ -7,6 +7,7 @@ from typing import Any
 
 from translation_server.config.dialect_format import FILE
 from translation_server.config.fault_files import schema_of_files
+from translation_server.config.setting_types import schema_of
 from translation_server.config.settings import Settings
 
 META_SCHEMA = "http://json-schema.org/draft-07/schema#"  # the newest one that Taplo and Even Better TOML read
@@ -29,12 +30,8 @@ def _settings() -> dict[str, Any]:
     """Returns the schema of the variables in `.env`. Other programs may have variables there too."""
     properties = {}
     for name, field in Settings.model_fields.items():
-        default = {} if field.default is None else {"default": str(field.default)}
-        properties[name.upper()] = {
-            "description": field.description,
-            "type": ["string", "number", "boolean"],
-            **default,
-        }
+        default = {} if field.default is None else {"default": field.default}
+        properties[name.upper()] = {"description": field.description, **schema_of(field), **default}
     return {"type": "object", "properties": properties}
 
 

@@ -4,20 +4,42 @@ Each field is one setting. Its name in capitals is the variable, its description
 and its type says what the error message demands of an unusable value.
 """
 
-import re
-from dataclasses import dataclass, fields
-from ipaddress import ip_address, ip_network
+from dataclasses import fields
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Interval
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from translation_server.config.history_files import HistoryFile
-from translation_server.config.users import MAX_PASSWORD
-from translation_server.core.delays import KINDS, Delays, Seconds
+from translation_server.config.setting_types import (
+    NUMBER,
+    SECONDS,
+    WHOLE,
+    AnyCase,
+    AnyOrigins,
+    Connections,
+    Delay,
+    File,
+    HostNames,
+    MetricsToken,
+    Must,
+    Name,
+    Origins,
+    Password,
+    Proxies,
+    Rate,
+    Retention,
+    RetryDelays,
+    Switch,
+    Timeout,
+    TimeToLive,
+    WebhookHosts,
+    requirement,
+)
+from translation_server.core.delays import Seconds
 from translation_server.core.sandbox import (
     MAX_SEED_LENGTH,
     Hints,
@@ -30,159 +52,14 @@ from translation_server.core.sandbox import (
 from translation_server.core.scenarios import ScenarioName
 
 ENV_FILE = ".env"
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # characters that Basic authentication allows in no name and no password
-DISTRIBUTION = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
-EMPIRICAL = re.compile(r"\s*empirical\s*\(\s*([^,]*[^,\s])\s*(?:,\s*(.*\S)\s*)?\)\s*", re.IGNORECASE)
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-FOREVER = "forever"
-MAX_DURATION = 1e9
+SEED = Must(f"text of {MAX_SEED_LENGTH} characters at most", rf"[\s\S]{{1,{MAX_SEED_LENGTH}}}")
 
 SECRETS = frozenset({"api_password", "metrics_token"})  # no message shows their values
-MAX_RETRIES = 20
-TOKEN = re.compile(r"[!-~]{16,256}")
-HOST_OR_NETWORK = re.compile(r"[\w.:-]+(/\d{1,3})?", re.ASCII)
-HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?", re.ASCII)
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class SettingsError(Exception):
     """Settings are unusable. The message has a line for each, with its name, its value and what it must be."""
 
-
-@dataclass(frozen=True, slots=True)
-class Must:
-    """The requirement on values of a type, as the end of a sentence. Limits and choices are added from the type."""
-
-    be: str
-
-
-def _check_text(text: str | None) -> str | None:
-    """Refuses characters that Basic authentication cannot send: control characters, and bytes that are not UTF-8."""
-    if text is not None and CONTROL.search(text.encode().decode()):
-        raise ValueError
-    return text
-
-
-def _check_password(secret: SecretStr | None) -> SecretStr | None:
-    text = _check_text(None if secret is None else secret.get_secret_value())
-    if text is not None and len(text.encode()) > MAX_PASSWORD:
-        raise ValueError
-    return secret
-
-
-def _check_token(secret: SecretStr | None) -> SecretStr | None:
-    if secret is not None and not TOKEN.fullmatch(secret.get_secret_value()):
-        raise ValueError
-    return secret
-
-
-def _check_networks(text: str | None) -> str | None:
-    """Refuses networks of all addresses, because then every client could choose its own address."""
-    if text is not None and not all(ip_network(part.strip()).prefixlen for part in text.split(",")):
-        raise ValueError
-    return text
-
-
-def _list_of(pattern: re.Pattern[str]) -> AfterValidator:
-    """Refuses a comma-separated list with a part that does not match the pattern."""
-
-    def check(text: str | None) -> str | None:
-        if text is not None and not all(pattern.fullmatch(part.strip()) for part in text.split(",")):
-            raise ValueError
-        return text
-
-    return AfterValidator(check)
-
-
-def _read_distribution(value: object) -> object:
-    """Reads a distribution such as ``uniform(3, 7)``, or ``empirical(file)``, of which the file is read later."""
-    if value is None or isinstance(value, Delays | HistoryFile):
-        return value
-    if isinstance(value, str) and (empirical := EMPIRICAL.fullmatch(value)):
-        return HistoryFile(Path(empirical[1]), empirical[2])
-    match = DISTRIBUTION.fullmatch(value.lower()) if isinstance(value, str) else None
-    if match is None or match[1] not in KINDS or match[1] == "empirical":
-        raise ValueError
-    names = [field.name for field in fields(KINDS[match[1]]) if field.name != "kind"]
-    numbers = [float(number) for number in match[2].split(",")]
-    try:
-        return TypeAdapter(KINDS[match[1]]).validate_python(dict(zip(names, numbers, strict=True)))
-    except ValidationError:
-        raise ValueError from None
-
-
-def _read_duration(value: object) -> object:
-    """Reads a duration with its unit, in seconds. ``forever`` is None."""
-    text = value.strip().lower() if isinstance(value, str) else ""
-    if text == FOREVER:
-        return None
-    match = DURATION.fullmatch(text)
-    seconds = float(match[1]) * UNITS[match[2]] if match else 0
-    if not 0 < seconds <= MAX_DURATION:
-        raise ValueError
-    return seconds
-
-
-def _read_finite_duration(value: object) -> object:
-    """Reads a duration with its unit, in seconds."""
-    seconds = _read_duration(value)
-    if seconds is None:
-        raise ValueError
-    return seconds
-
-
-def _read_durations(value: object) -> object:
-    """Reads durations with their units, separated by commas, in seconds."""
-    if not isinstance(value, str):
-        return value
-    parts = value.split(",")
-    if len(parts) > MAX_RETRIES:
-        raise ValueError
-    return tuple(map(_read_finite_duration, parts))
-
-
-AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
-
-NAME = Must("a name without colon or control characters")
-Name = Annotated[str | None, Field(pattern=r"^[^:]+$"), AfterValidator(_check_text), NAME]
-PASSWORD = Must(f"UTF-8 text without control characters, of {MAX_PASSWORD} bytes at most")
-Password = Annotated[SecretStr | None, AfterValidator(_check_password), PASSWORD]
-File = Annotated[Path | None, Must("a path")]
-DELAY = Must(
-    "fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds, or empirical(file)"
-)
-Delay = Annotated[Delays | HistoryFile | None, BeforeValidator(_read_distribution), DELAY]
-SECONDS = Must("a number of seconds")
-NUMBER = Must("a number")
-WHOLE = Must("a whole number")
-Connections = Interval(ge=1, le=1_000_000)
-Timeout = Annotated[float, Interval(ge=1, le=3600), SECONDS]
-Rate = Annotated[float, Interval(ge=1, le=1e9), Must("a number of bytes a second")]
-Switch = Annotated[Literal["on", "off"], AnyCase]
-RETENTION = Must(f"a time like 7d, 12h, 30m or 90s, or {FOREVER}")
-Retention = Annotated[float | None, BeforeValidator(_read_duration), RETENTION]
-PROXIES = Must("addresses and networks, separated by commas, not *")
-TimeToLive = Annotated[float, BeforeValidator(_read_finite_duration), Must("a time like 1h, 30m or 90s")]
-Proxies = Annotated[str | None, AfterValidator(_check_networks), PROXIES]
-HOST_NAMES = Must("* or names without a port, such as api.example or *.api.example, separated by commas")
-HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
-ORIGINS = Must("origins such as https://app.example or http://localhost:3000, separated by commas")
-Origins = Annotated[str | None, _list_of(ORIGIN), ORIGINS]
-ANY_ORIGINS = Must(f"* or {ORIGINS.be}")
-AnyOrigins = Annotated[str | None, _list_of(re.compile(rf"\*|{ORIGIN.pattern}", ORIGIN.flags)), ANY_ORIGINS]
-WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
-WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
-RETRY_TIMES = Must("up to 20 times like 5s or 30m, separated by commas")
-RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_read_durations), RETRY_TIMES]
-
-MetricsToken = Annotated[
-    SecretStr | None,
-    AfterValidator(_check_token),
-    Must("16 to 256 visible ASCII characters without spaces"),
-]
 
 OF_SANDBOX = {setting.name: setting for setting in fields(SandboxSettings)}
 
@@ -218,7 +95,7 @@ class Settings(BaseSettings):
     )
     per_video_second: Annotated[SecondsPerSecond, SECONDS] = _sandbox_default("per_video_second")
     error_probability: Annotated[Probability, NUMBER] = _sandbox_default("error_probability")
-    seed: Annotated[Seed | None, Must(f"text of {MAX_SEED_LENGTH} characters at most")] = _sandbox_default("seed")
+    seed: Annotated[Seed | None, SEED] = _sandbox_default("seed")
     hints: Annotated[Hints, AnyCase] = _sandbox_default("hints")
     poll_cost: Annotated[PollCost, SECONDS] = _sandbox_default("poll_cost")
     sandbox: Switch = Field(
@@ -379,21 +256,4 @@ def _line(error: ErrorDetails) -> str:
         return str(error["ctx"]["error"])
     name = str(error["loc"][0])
     value = "" if name in SECRETS else f"={error['input']}"
-    return f"{name.upper()}{value}: must be {_requirement(name)}"
-
-
-def _requirement(name: str) -> str:
-    """Returns what a setting must be, from its type: `Must` with its limits, or its choices."""
-    setting = Settings.model_fields[name]
-    match [part for part in setting.metadata if isinstance(part, (Must, Interval))]:
-        case [Must(be)]:
-            return be
-        case [Interval(ge=least, le=most), Must(be)]:
-            return f"{be} from {_plain(least)} to {_plain(most)}"
-    words = [word for part in get_args(setting.annotation) for word in get_args(part) or [part]]
-    *choices, last = [word for word in words if isinstance(word, str)]
-    return f"{', '.join(choices)} or {last}"
-
-
-def _plain(number: Any) -> str:  # noqa: ANN401 - limits may be of any type that can be compared
-    return f"{number:f}".rstrip("0").rstrip(".")
+    return f"{name.upper()}{value}: must be {requirement(Settings.model_fields[name])}"
