@@ -123,6 +123,7 @@ class TestFailures:
             (["--frobnicate"], "unrecognized arguments: --frobnicate"),
             (["--time=3"], "unrecognized arguments: --time=3"),
             (["status"], "the following arguments are required: ID"),
+            (["list", "--status", "nonsense"], "'nonsense' (choose from"),
             (["--jobs", "0"], "'0' is not a number of jobs"),
             (["--jobs", "many"], "'many' is not a number of jobs"),
             (["--jobs", "10001"], "'10001' is not a number of jobs from 1 to 10,000"),

@@ -17,8 +17,9 @@ def add_listed(parser: Parser) -> None:
     """Adds the jobs to list."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="list these jobs only")
     parser.add_argument("--limit", type=number_of_jobs, metavar="N", help="list the newest N jobs only")
+    states = tuple(state.value for state in State)  # argparse shows the repr of a choice
     parser.add_argument(
-        "--status", action="append", choices=tuple(State), help="list such jobs only; several times for several"
+        "--status", action="append", choices=states, help="list such jobs only; several times for several"
     )
 
 
