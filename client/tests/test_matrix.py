@@ -83,7 +83,8 @@ def test_wait_under_a_fault_ends_with_the_right_status_or_exception(cases, fault
     else:
         assert getattr(end, "state", end) is State.COMPLETED
         assert [end.id] == outcome.jobs
-    assert outcome.report.warnings == ()
+    # How late the client learns of an end depends on the machine too, since many cases run at once.
+    assert [finding for finding in outcome.report.warnings if finding.rule != "late"] == []
 
 
 def test_no_connection_stays_open(cases, translation_server):
