@@ -6,6 +6,8 @@ import secrets
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -43,12 +45,11 @@ REMOVE = "docker compose --profile scale down --volumes --rmi local --remove-orp
 
 
 class Machine:
-    """A machine on which pages are read: programs, a home, and a folder in which the project is installed."""
+    """A machine on which pages are read: programs, a home, and a folder for each page."""
 
     def __init__(self, root, folder):
         self.root = root
         self.folder = folder
-        self.installed = folder / "installed"
         self.readme = read(root / "README.md", root)
         programs, home = folder / "bin", folder / "home"
         programs.mkdir()
@@ -79,11 +80,22 @@ class Machine:
             shutil.copy(self.root / file, clone / file)
         return clone
 
-    def install(self):
-        """Does what the README says under "Install", once for all pages that refer to it."""
-        with Reader(self, self.clone("installed")) as reader:
+    @cached_property
+    def installed(self):
+        """The environment of a reader who did what the README says under "Install", once for all pages."""
+        folder = self.clone("installed")
+        with Reader(self, folder) as reader:
             for block in section(self.readme, "Install"):
                 reader.follow(block)
+        return folder / ".venv"
+
+    def copy_environment(self, folder):
+        """Copies that environment to another folder, for what is not for the other pages."""
+        copy = shutil.copytree(self.installed, folder / ".venv", symlinks=True)
+        for program in (copy / "bin").iterdir():
+            with suppress(UnicodeDecodeError):  # the path is in scripts, not in Python itself
+                if not program.is_symlink():
+                    program.write_text(program.read_text().replace(str(self.installed), str(copy)))
 
 
 class Reader:
@@ -139,11 +151,10 @@ class Reader:
         """Does what the page refers to: an installation, and a server."""
         links = set(re.findall(r"README\.md#([\w-]+)", page))
         if {"install", "start-the-server"} & links:
-            if "pip install" in page:  # what it installs is not for the other pages
-                for block in section(self._machine.readme, "Install"):
-                    self.follow(block)
+            if "pip install" in page:
+                self._machine.copy_environment(self._folder)
             else:
-                (self._folder / ".venv").symlink_to(self._machine.installed / ".venv")
+                (self._folder / ".venv").symlink_to(self._machine.installed)
             self._activates = True
         if "start-the-server" in links:
             for block in section(self._machine.readme, "Start the server"):
