@@ -50,13 +50,18 @@ class Scale(NamedTuple):
 
 
 def measure_poll(_: Scale) -> Iterator[Measurement]:
-    """A poll against a bare application on the same uvicorn, and against the ordinary FastAPI way."""
-    with harness.ours() as ours, harness.reference("ordinary") as ordinary:
+    """A poll against a bare application on the same uvicorn, with metrics, and against the ordinary FastAPI way."""
+    with (
+        harness.ours() as ours,
+        harness.ours(METRICS="on") as counting,
+        harness.reference("ordinary") as ordinary,
+    ):
         polls, ordinary_polls = harness.submit_jobs(ours, JOBS), harness.submit_jobs(ordinary, JOBS)
         unrepeated = harness.submit_jobs(ours, UNREPEATED)
         with harness.reference("bare", ours.request(*polls[0].split())) as bare:
             runs = {
                 "ours": (ours, polls),
+                "counting": (counting, harness.submit_jobs(counting, JOBS)),
                 "unrepeated": (ours, unrepeated),
                 "bare": (bare, polls),
                 "ordinary": (ordinary, ordinary_polls),
@@ -73,6 +78,8 @@ def measure_poll(_: Scale) -> Iterator[Measurement]:
     yield Measurement("processor time of a poll ÷ of a request to the bare application", bare_ratio, at_most=1.4)
     unrepeated_ratio = harness.median_ratio(used["unrepeated"], used["bare"])
     yield Measurement(f"the same, polls of {UNREPEATED:,} jobs in turn", unrepeated_ratio)
+    counting_ratio = harness.median_ratio(used["counting"], used["ours"])
+    yield Measurement("processor time of a poll with METRICS=on ÷ without", counting_ratio, at_most=1.1)
     ordinary_ratio = harness.median_ratio(used["ordinary"], used["ours"])
     yield Measurement("processor time of a poll, the ordinary FastAPI way ÷ ours", ordinary_ratio, at_least=10)
 

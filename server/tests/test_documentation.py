@@ -2,6 +2,7 @@
 
 import re
 
+import httpx
 import pytest
 
 from tests.raw_http import exchange, statuses
@@ -153,6 +154,31 @@ def test_the_pattern_of_webhook_urls_is_documented(api):
     ):
         answer = api.post("/start", json={"webhook": {"url": text}})
         assert (answer.status_code == 202) == is_url == bool(re.search(url["pattern"], text)), text
+
+
+@pytest.mark.parametrize(
+    "key", ["", "A", "AA", "AAA", "AAAA", "A=", "AA=", "AA==", "AA===", "AAA=", "AAA==", "AAAAA", "AA==AA", "A-A="]
+)
+def test_the_pattern_of_secrets_is_what_is_accepted(api, key):
+    schemas = api.get("/openapi.json").json()["components"]["schemas"]
+    one, several, _ = schemas["Receiver"]["properties"]["secret"]["anyOf"]
+    assert (several["minItems"], several["maxItems"]) == (1, 5)
+    secret = f"whsec_{key}"
+    ping = {"url": "http://127.0.0.1:9/", "secret": secret}
+    answer = api.post("/sandbox/webhooks/ping", json=ping)
+    assert (answer.status_code == 200) == bool(re.search(one["pattern"], secret)), answer.text
+
+
+def test_examples_of_submissions_are_accepted_as_forms_too(start):
+    api = start(dialects="openai,deepl")
+    for (method, path), documented in operations(api).items():
+        content = documented.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        if content:
+            form = {name: (None, str(value)) for name, value in content["example"].items()}
+            token = {"Authorization": f"{'Bearer' if 'openai' in path else 'DeepL-Auth-Key'} admin:secretpassword"}
+            with httpx.Client(base_url=api.base_url) as client:
+                answer = client.request(method, path.replace("{original}", "video_1"), files=form, headers=token)
+            assert answer.is_success, (path, answer.text)
 
 
 def test_an_id_that_several_jobs_have_is_documented(api):

@@ -176,6 +176,16 @@ def test_invalid_urls_have_one_answer(signed):
     assert api.get(good).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"])
+def test_urls_are_for_reading_only(signed, method):
+    api, path = signed
+    with anyone(api) as client:
+        for target in (path(), "/files/a/b"):
+            answer = client.request(method, target)
+            assert answer.status_code == 405
+            assert {"GET", "HEAD"} <= {*answer.headers["Allow"].split(", ")}
+
+
 def test_files_of_unknown_jobs_are_not_found(signed):
     api, path = signed
     path = path()

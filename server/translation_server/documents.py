@@ -55,19 +55,23 @@ def _signing_secret(secret: str) -> str:
 DEFERRED = ConfigDict(defer_build=True)
 """Builds a model when it is first used: building all models would take a tenth of the start."""
 
+DIGIT = "[A-Za-z0-9+/]"
+BASE64 = f"(?:{DIGIT}{{4}})*(?:{DIGIT}{{4}}|{DIGIT}{{3}}=|{DIGIT}{{2}}==)"
+"""A regular expression for the base64 of at least one byte."""
+
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
 Secret = Annotated[
     str,
-    Field(max_length=200, json_schema_extra={"pattern": f"^{SECRET_PREFIX}[A-Za-z0-9+/]+={{0,2}}$"}),
+    Field(max_length=200, json_schema_extra={"pattern": f"^{SECRET_PREFIX}{BASE64}$"}),
     AfterValidator(_signing_secret),
 ]
 
 
+SecretList = Annotated[list[Secret], Field(min_length=1, max_length=5)]
 Secrets = Annotated[
-    list[Secret],
-    Field(min_length=1, max_length=5),
+    SecretList,
     BeforeValidator(
-        lambda secret: [secret] if isinstance(secret, str) else secret, json_schema_input_type=Secret | list[Secret]
+        lambda secret: [secret] if isinstance(secret, str) else secret, json_schema_input_type=Secret | SecretList
     ),
 ]
 

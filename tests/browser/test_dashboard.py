@@ -1,6 +1,7 @@
 """The dashboard in a browser: what it shows, what its controls do, and the attacks that it withstands."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 
@@ -162,7 +163,7 @@ def test_fault_rules_are_edited_and_checked(page, api):
     page.get_by_role("heading", name="Fault rules").click()  # a field with the focus is not overwritten
     expect(settings).to_contain_text("status: fired 0 times")
     assert api.get("/jobs").status_code == 500
-    expect(settings).to_contain_text("status: fired 1 times")
+    expect(settings).to_contain_text("status: fired 1 time")
 
 
 def test_reset_asks_first(page, api):
@@ -271,6 +272,25 @@ def test_axe_finds_nothing(page, naive_jobs, scheme):
     view(page, "Jobs")
     details(page, naive_jobs[0])
     assert [found["id"] for found in Axe().run(page)["violations"]] == []
+
+
+@pytest.mark.parametrize(("motion", "moves"), [("no-preference", True), ("reduce", False)])
+def test_timeline_moves_less_where_less_motion_is_preferred(page, api, motion, moves):
+    page.emulate_media(reduced_motion=motion)
+    api.set_clock(frozen=True)
+    job_id = api.submit()
+    api.set_clock(advance=100)
+    bar = page.locator("button.job svg g")
+    expect(page.locator("#clock time")).to_have_text(re.compile(r"\d"))
+    shown = page.locator("#clock time").inner_text()
+    api.job(job_id)
+    expect(page.locator("button.job")).to_contain_text("1 poll")
+    before = bar.get_attribute("transform")
+    api.set_clock(advance=1)
+    expect(page.locator("#clock time")).not_to_have_text(shown)
+    expect(page.locator("#clock time")).to_have_text(api.get("/sandbox").json()["clock"]["now"][:19].replace("T", " "))
+    page.wait_for_timeout(500)  # two more drawings
+    assert (bar.get_attribute("transform") != before) == moves
 
 
 @pytest.mark.usefixtures("naive_jobs")

@@ -54,6 +54,8 @@ A stand-in for a slow, asynchronous job API: submit a job, then poll it until it
 Every error is `application/problem+json`. A failed job is not an HTTP error: its `status` is `error` in a 200.
 """
 
+NATIVE_FIELDS = {"source_language", "target_language", "video_length"}
+
 
 def document(
     routes: Sequence[Route], own_routes: Sequence[OwnRoute], *, simulating: bool = True, secured: bool = True
@@ -213,8 +215,10 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
 
 
 def submission_example(dialect: Dialect, *, simulating: bool = True) -> Any:  # noqa: ANN401 - any JSON
-    """Returns an example of the body of a submission."""
+    """Returns an example of the body of a submission. Other APIs take the native fields, but have none of them."""
     sent = _sent(dialect, simulating=simulating)
+    if dialect.api is not NATIVE_API and {name for name, path in paths(sent).items() if name == path} >= NATIVE_FIELDS:
+        sent = {}
     example = fill(sent, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
     for path, *_ in dialect.required:
         example = with_example(example, path)

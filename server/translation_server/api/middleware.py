@@ -150,10 +150,13 @@ class RequestMiddleware:
             log_request(scope, user or "", record.status, took)
 
     async def _user_of(self, scope: Scope, context: RequestContext, read_body: ReadBody) -> str | None:
-        """Returns the user whom a signed URL or credentials name; None where neither is needed."""
+        """Returns the user whom a signed URL or credentials name; None where neither is needed.
+
+        A signed URL is for reading: other methods are refused by the router, whatever the signature.
+        """
         path = scope["path"].removeprefix(scope["root_path"])
         if path.startswith(FILES):
-            return self._user_of_url(path, context)
+            return self._user_of_url(path, context) if scope["method"] in {"GET", "HEAD"} else None
         return None if path in self._public else await self._authenticator.user(scope, read_body)
 
     def _user_of_url(self, path: str, context: RequestContext) -> str:

@@ -21,7 +21,7 @@ from translation_server.api.documentation import submission_example
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.problems import Problem
 from translation_server.api.schemas import Query
-from translation_server.core.dialects.builtin import NATIVE_API, NATIVE_NAMES
+from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.operations import PARAMETER, Operation
 
@@ -116,11 +116,6 @@ def _submissions(dialect: Dialect) -> Iterator[Mapping[str, object]]:
 
 
 def _example(dialect: Dialect, operation: Operation, *, is_form: bool) -> Mapping[str, object]:
-    """Returns an example of a body, without the native fields, which most APIs have not.
-
-    In a form, a text that begins with @ stands for a file.
-    """
-    required = {first.partition(".")[0] for first, *_ in dialect.required}
-    whole = {**submission_example(dialect), **operation.where.body}
-    example = {name: value for name, value in whole.items() if name in required or name not in NATIVE_NAMES}
+    """Returns an example of a body. In a form, a text that begins with @ stands for a file."""
+    example = {**submission_example(dialect), **operation.where.body}
     return example | ({"file": "@file.txt"} if is_form and "file" in example else {})

@@ -7,7 +7,8 @@ import { duration, endOf, keyOf, stateOf, STATES } from "./model.js";
 import { faultsOf, learnedInWords, timeline } from "./timeline.js";
 
 const SHOWN = 100; // how many jobs are listed at a time
-const STEPS = 300; // a moving timeline is drawn anew when the age of its job has grown by one part of so many
+const STEPS = 300, FEW_STEPS = 20; // a moving timeline is drawn anew when the age of its job has grown by one part of so many
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const TYPING = 400; // milliseconds without a key until the server is asked for an id
 const SIGNS = { pending: "…", completed: "✓", error: "✗", cancelled: "–" };
 
@@ -137,7 +138,7 @@ function row(key, model) {
       write(job, current, polls);
     }
     const isMoving = isNear && (current === "pending" || !learned);
-    const step = isMoving ? Math.round(STEPS * Math.log(Math.max(0.001, now - job.created_at))) : 0;
+    const step = isMoving ? Math.round((calm.matches ? FEW_STEPS : STEPS) * Math.log(Math.max(0.001, now - job.created_at))) : 0;
     const shape = [...basis, model.pausesOf.get(key), step];
     if (differ(shape, drawn)) {
       drawn = shape;

@@ -5,7 +5,6 @@ import { request } from "./api.js";
 const PATIENCE = 5000; // milliseconds that a new stream may take to its first event: a proxy may hold it back
 const SILENCE = 35_000; // milliseconds that a stream may be silent: the server says every 15 s that it is alive
 const INTERVAL = 2000; // milliseconds between two polls
-const RETRY = 30_000; // milliseconds until a stream that was silent is tried again
 
 /** @typedef {"connecting" | "streaming" | "polling" | "disconnected"} Connection */
 
@@ -90,11 +89,12 @@ export function follow(model, tell) {
   }
 
   setInterval(() => {
-    if (stream && performance.now() - heard > (isStreaming ? SILENCE : PATIENCE)) {
+    const silent = performance.now() - heard;
+    if (stream && silent > SILENCE) {
       isStreaming = false;
-      again(RETRY);
-      poll();
+      again(0);
     }
+    if (!isStreaming && silent > PATIENCE) poll(); // the stream takes over once it says something
   }, 1000);
   tell("connecting");
   connect();

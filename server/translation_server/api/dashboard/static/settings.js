@@ -86,7 +86,7 @@ export function settingsView(model) {
     const rules = sandbox.faults.map((/** @type {any} */ { fired: _, ...rule }) => rule);
     faults.value = JSON.stringify(rules, null, 2);
     setText(fired, sandbox.faults.length === 0 ? "There are no fault rules."
-      : sandbox.faults.map((/** @type {any} */ rule) => `${rule.kind}: fired ${rule.fired} times`).join("; "));
+      : sandbox.faults.map((/** @type {any} */ rule) => `${rule.kind}: fired ${rule.fired} ${rule.fired === 1 ? "time" : "times"}`).join("; "));
     setText(meaning, sandbox.scenario === null ? "No scenario is set." : `The scenario is ${sandbox.scenario}. ${meanings[sandbox.scenario] ?? ""}`);
     for (const each of scenarios.children) each.setAttribute("aria-pressed", String(each.textContent === sandbox.scenario));
   }
