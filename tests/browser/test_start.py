@@ -105,3 +105,21 @@ def test_answer_of_an_api_to_a_bad_body_is_shown(opened):
     body.fill("{")
     expect(view).to_contain_text("The body is not JSON")
     assert jobs(client) == []
+
+
+def test_hostile_values_stay_text(opened):
+    client, view = opened
+    hostile, page = "<img src=x onerror=alert(1)>", view.page
+    alerts = []
+    page.on("dialog", lambda dialog: alerts.append(dialog.message))
+    choose(view, "fal")
+    view.get_by_label("In the path: owner").fill(hostile)
+    view.get_by_role("textbox", name="Body").fill(json.dumps({"prompt": hostile, hostile: hostile}))
+    view.get_by_role("button", name="Start", exact=True).click()
+    expect(view.get_by_role("status")).to_contain_text("Started: fal answered 200.")
+    assert jobs(client)[0]["input"][hostile] == hostile
+    expect(view.locator("figure pre").first).to_contain_text("%3Cimg")
+    page.get_by_role("navigation").get_by_role("link", name="Jobs").click()
+    page.locator("button.job").click()
+    expect(page.get_by_role("dialog")).to_contain_text(hostile)
+    assert (page.locator("main img, dialog img").count(), alerts) == (0, [])
