@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from tests.patience import PATIENCE
+
 
 class Received(NamedTuple):
     """A delivery as it arrived."""
@@ -44,7 +46,7 @@ class Receiver:
 
     def take(self, count=1):
         """Waits for so many deliveries that were not taken before."""
-        return [self._queue.get(timeout=30) for _ in range(count)]
+        return [self._queue.get(timeout=PATIENCE) for _ in range(count)]
 
     def is_quiet(self, seconds=0.5):
         """Whether nothing that was not taken arrives within so many seconds."""
@@ -72,7 +74,7 @@ def receiving() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             code = receiver.codes.pop(0) if receiver.codes else 204
             receiver.add(Received(headers, text))
-            receiver.hold.wait(60)
+            receiver.hold.wait(PATIENCE)
             self.send_response(code)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)

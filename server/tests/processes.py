@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from tests.api import Api
+from tests.patience import PATIENCE
 
 FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
-PATIENCE = 60  # how long to wait for a process, in seconds; it needs a fraction of one
 
 ENVIRONMENT = {
     "API_USERNAME": "admin",

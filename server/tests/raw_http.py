@@ -6,9 +6,10 @@ import json
 import re
 import socket
 
+from tests.patience import PATIENCE
+
 LOGIN = b"Authorization: Basic " + base64.b64encode(b"admin:secretpassword")
 JSON = b"Content-Type: application/json"
-PATIENCE = 60
 
 
 def head(target, *fields, method="GET", version="1.1", host=b"127.0.0.1"):

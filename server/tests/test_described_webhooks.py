@@ -10,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.api import is_problem
+from tests.processes import wait_until
 from tests.receivers import receiving
 from tests.tasks_api import KEY, TASK, TASKS, fault
 
@@ -68,6 +69,11 @@ def submit(server, expected=201, headers=KEY, params=None, simulate=NOW, **more)
     return answer
 
 
+def deliveries(server):
+    """Returns the deliveries of which an attempt was stored: the receiver has it before."""
+    return server.get("/sandbox/webhooks").json()["deliveries"]
+
+
 def verify(received, secret):
     """Checks a signature of Standard Webhooks in headers of the API's own."""
     headers = {name.replace("task-", "webhook-"): value for name, value in received.headers.items()}
@@ -89,7 +95,7 @@ def test_body_is_that_of_the_poll(server, receiver):
 def test_job_without_a_url_is_not_delivered(server, hook):
     server = server(PLAIN)
     submit(server, hook=hook)
-    assert server.get("/sandbox/webhooks").json()["deliveries"] == []
+    assert deliveries(server) == []
 
 
 def test_events_that_the_api_lacks_are_not_delivered(server, receiver):
@@ -111,7 +117,8 @@ def test_file_says_body_headers_and_signature(server, receiver):
     assert received.headers["content-type"] == "application/task+json"
     assert received.headers["x-token"] == "{braces} stay"
     verify(received, SECRET)
-    [delivery] = server.get("/sandbox/webhooks").json()["deliveries"]
+    wait_until(lambda: deliveries(server))
+    [delivery] = deliveries(server)
     assert (delivery["id"], delivery["event"], delivery["body"]) == (delivery_id, "completed", received.text)
 
 
@@ -174,7 +181,8 @@ def test_retry_is_signed_anew_and_has_the_same_headers(server, receiver):
     receiver.codes = [500]
     submit(server, params={"callback": receiver.url}, hook={"header": "X-Token", "value": "t"})
     [first] = receiver.take()
-    server.post(f"/sandbox/webhooks/{first.headers['task-id']}/redeliver")
+    wait_until(lambda: deliveries(server))
+    assert server.post(f"/sandbox/webhooks/{first.headers['task-id']}/redeliver").status_code == 200
     [second] = receiver.take()
     assert (first.text, first.headers["x-token"]) == (second.text, second.headers["x-token"])
     verify(second, SECRET)
@@ -202,7 +210,7 @@ class TestSandbox:
         server = server(PLAIN)
         server.change_sandbox(webhook={"url": receiver.url, "events": ["started", "cancelled"]})
         submit(server)
-        assert server.get("/sandbox/webhooks").json()["deliveries"] == []
+        assert deliveries(server) == []
 
     def test_kind_without_events_has_no_webhooks(self, server, receiver):
         other = TASKS[TASKS.index("[job.task]") : TASKS.index("[job.task.result]")]

@@ -8,6 +8,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.api import is_problem
 from tests.examples import rule
+from tests.patience import PATIENCE
 from tests.processes import wait_until
 from tests.receivers import receiving
 from tests.report_logs import submit as submission
@@ -206,7 +207,7 @@ def test_deliveries_without_signatures_are_not_forged(api, receiver):
 def test_delivery_can_be_cut_off(api, receiver, submit):
     api.set_faults(rule("truncate", keep=0.25, route=["webhook"], nth=[1]))
     submit()
-    beginning = receiver.cut_off.get(timeout=30)
+    beginning = receiver.cut_off.get(timeout=PATIENCE)
     wait_until(lambda: attempts(api) == [("truncate", None)])
     api.set_clock(advance=6)
     [whole] = receiver.take()
