@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,10 @@ from translation_server.schemas import SCHEMAS, schema
 
 ROOT = Path(__file__).parents[1]
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
-COPIED = ("*.md", "LICENSE", "docs", "examples", "tests/contract/README.md", "server/README.md", "client/README.md")
+COPIED = (
+    *("*.md", "LICENSE", "docs", "examples", "tests/contract/README.md", "server/README.md", "client/README.md"),
+    *("docker-compose.yml", ".env.example", "deploy/action"),  # for those who have no copy of the project
+)
 
 LIBRARIES = {
     "client": ("The client", "translation_client"),
@@ -32,6 +36,10 @@ LIBRARIES = {
 """The pages of the libraries' references: the title, and what is described."""
 
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+
+TABS = re.compile(r"^<!-- tabs -->$(.*?)^<!-- /tabs -->$", re.DOTALL | re.MULTILINE)
+TAB = re.compile(r"^\*\*([^*\n]+)\*\*\n(.*?)(?=^\*\*[^*\n]+\*\*\n|\Z)", re.DOTALL | re.MULTILINE)
+"""Variants of the same, one below the other in the Markdown: each begins with its name as a line in bold."""
 
 LOADED = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]* (?:src|href)="(?:https?:)?//[^"]*"')
 """What a page of the site must not have: something that a browser loads from elsewhere."""
@@ -54,6 +62,7 @@ def main() -> None:
     print(built.stdout, end="")
     if built.returncode or re.search("^griffe|warning", built.stdout, re.IGNORECASE | re.MULTILINE):
         raise SystemExit("the site has warnings")
+    shutil.copyfile(ROOT / ".env.example", SITE / ".env.example")  # Zensical leaves out names with a dot
     for page in SITE.rglob("*.html"):
         if found := LOADED.search(page.read_text(encoding="utf-8")):
             raise SystemExit(f"{page} needs the internet: {found[0]}")
@@ -80,6 +89,8 @@ def collect() -> None:
         text = json.dumps(schema(name), indent=1, default=dict)
         (schemas / f"{name}.schema.json").write_text(text, encoding="utf-8")
     texts = {page: (PAGES / page).read_text(encoding="utf-8") for page in pages}
+    for page, text in texts.items():
+        (PAGES / page).write_text(with_tabs(text), encoding="utf-8")
     (PAGES / "llms.txt").write_text(index(texts), encoding="utf-8")
     (PAGES / "docs" / "llms-full.txt").write_text(full_text(texts), encoding="utf-8")
 
@@ -93,6 +104,15 @@ def sections() -> dict[str, dict[str, str]]:
             each = [{section: pages}] if isinstance(pages, str) else pages
             found[section] = {title: page for one in each for title, page in one.items()}
     return found
+
+
+def with_tabs(text: str) -> str:
+    """Returns a page whose variants of the same are tabs."""
+    return TABS.sub(lambda variants: TAB.sub(_tab, variants[1]), text)
+
+
+def _tab(variant: re.Match[str]) -> str:
+    return f'=== "{variant[1]}"\n{textwrap.indent(variant[2], "    ")}'
 
 
 def index(texts: Mapping[str, str]) -> str:
@@ -124,6 +144,9 @@ def openapi_page(document: Part) -> str:
     lines = ["# The HTTP API", "", _text(document["info"]["description"]), ""]
     lines += [
         "The same as a document for programs: [openapi.json](openapi.json). A running server shows it at `/docs`.",
+        "",
+        "The native API is that of `start`. `jobs`, `status` and `translate` have the routes of other systems: see",
+        "[Coming from an older client](../docs/coming-from.md).",
         "",
     ]
     for tag in document["tags"]:

@@ -92,8 +92,8 @@ class BaseClient(Generic[Http, DriverType]):
             request_timeout: The timeout of one request, from connecting to the last byte of the answer. Long polls
                 get their waiting time in addition.
             schedule: Makes the schedule of each wait, for example `Fixed(2)` (see `core.schedule`). The client follows
-            it exactly: it uses no long polls, and ignores the server's hints unless the schedule uses them. When the
-            schedule ends, the wait ends with JobTimeout. By default the client makes its own plan.
+                it exactly: it uses no long polls, and ignores the server's hints unless the schedule uses them. When
+                the schedule ends, the wait ends with JobTimeout. By default the client makes its own plan.
             long_poll: How long the server may hold a poll open until the job ends, if it supports that; values below 1
                 turn long polls off.
             poll_cost: How many seconds of lateness one poll is worth to the default schedule. Less means more polls.

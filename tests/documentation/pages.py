@@ -4,7 +4,7 @@ The language of a block, and the text before and after it, determine how it is u
 
 - `bash`: lines that the reader types. `console`: the lines after `$` are typed, and the others are what is printed.
 - `python`: a program that is run; with tests in it, by pytest. `diff`: the lines with `+` are such a program.
-- `java`, `js`, `yaml`: not run here; `tests/packages/` tries those of JavaScript, and checks the files.
+- `java`, `js`, `yaml`, `zsh`, `fish`: not run here; `tests/packages/` tries all except those of Java.
 - `http`: a request that the page's server has to accept: method and path, an empty line, the body.
 - Any block whose first line is `# NAME.EXTENSION` is a file that the reader saves.
 - "In a second terminal" opens one, and "in the first terminal" goes back. What is started there goes on.

@@ -105,12 +105,13 @@ class Reader:
         machine: where it reads.
         folder: where its terminals start.
         without_docker: why blocks that need Docker are left out; None if they are not.
+        image_prefix: of the images that the page uses; by default, they are this reader's own.
 
     Attributes:
         left_out: The places of the blocks that were left out, and why.
     """
 
-    def __init__(self, machine, folder, without_docker=None):
+    def __init__(self, machine, folder, without_docker=None, image_prefix=None):
         self.left_out = {}
         self._machine = machine
         self._folder = folder
@@ -132,7 +133,7 @@ class Reader:
             "PORT": self._port,
             "SERVER_URL": f"http://127.0.0.1:{self._port}",
             "COMPOSE_PROJECT_NAME": project,
-            "IMAGE_PREFIX": f"{project}/",
+            "IMAGE_PREFIX": image_prefix or f"{project}/",
             "SCALE_NETWORK": f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}",
         }
 
@@ -240,7 +241,7 @@ def commands_of(block):
     match block.language:
         case "bash" | "console":
             return block.commands()
-        case "java" | "js" | "yaml":
+        case "java" | "js" | "yaml" | "zsh" | "fish":
             return []
         case "diff":
             added = "\n".join(re.findall(r"^\+(.*)", block.text, re.MULTILINE)) + "\n"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.documentation.test_documentation import PAGES, ROOT
-from tools.build_site import full_text, index, openapi_page, sections
+from tools.build_site import full_text, index, openapi_page, sections, with_tabs
 
 BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
@@ -47,6 +47,23 @@ def test_the_sections_are_in_the_order_of_what_a_reader_wants():
         "How it works",
         "Reference",
     ]
+
+
+def test_variants_of_the_same_become_tabs():
+    page = (
+        "<!-- tabs -->\n\n**Node**\n\nAfter:\n\n```js\na\n\nb\n```\n\n**Java**\n\n```java\nc\n```\n\n<!-- /tabs -->\n"
+    )
+    node = '=== "Node"\n\n    After:\n\n    ```js\n    a\n\n    b\n    ```\n\n'
+    java = '=== "Java"\n\n    ```java\n    c\n    ```\n\n'
+    assert with_tabs(f"Before.\n\n{page}") == f"Before.\n\n\n\n{node}{java}\n"
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_mark_of_tabs_on_a_page_becomes_some(page):
+    text = TEXTS[page]
+    assert text.count("<!-- tabs -->") == text.count("<!-- /tabs -->")
+    assert "<!-- tabs -->" not in with_tabs(text)
+    assert ("<!-- tabs -->" in text) == (with_tabs(text).count('=== "') >= 2)
 
 
 def test_the_texts_for_programs_have_every_page():

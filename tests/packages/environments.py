@@ -10,6 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / "tests" / "packages" / "node"
 TOOLS = Path(sys.executable).parent
+BAKE = ("docker", "buildx", "bake", "--file", "deploy/docker-bake.hcl")
+BASE = re.search(r"^FROM (\S+)$", (ROOT / "server" / "Dockerfile").read_text(), re.MULTILINE)[1]
+IMAGE_PREFIX = "packages-test/"
 
 UNSET = re.compile(r"PYTHON.*|VIRTUAL_ENV|API_\w+|SERVER_URL|COVERAGE_.*")
 """Variables that a user's machine does not have."""

@@ -4,45 +4,38 @@ import json
 import os
 import re
 import subprocess
-import unittest
 
-import httpx
 import pytest
 
-from tests.packages.environments import NODE, ROOT, run
-from tests.pair import find_engine, need_package_index, pull_images
-from translation_client.testing import TranslationContainer
+from tests.packages.environments import BAKE, BASE, IMAGE_PREFIX, NODE, ROOT, run
 from translation_server.version import __version__
 
-BAKE = ("docker", "buildx", "bake", "--file", "deploy/docker-bake.hcl")
-BASE = re.search(r"^FROM (\S+)$", (ROOT / "server" / "Dockerfile").read_text(), re.MULTILINE)[1]
 PAGE = (ROOT / "docs" / "testcontainers.md").read_text()
-PREFIX = "packages-test/"
 MOST_BYTES = {"server": 120_000_000, "client": 60_000_000}
 """How much larger than its base an image may be."""
+
+CONTAINED = """
+import os
+import sys
+
+import httpx
+from translation_client.testing import TranslationContainer
+
+with TranslationContainer(sys.argv[1], min_delay=0.1, max_delay=0.2, scenario="perfect") as server:
+    with server.sandbox() as sandbox, sandbox.client() as client:
+        print(client.run().state, sandbox.show()["scenario"])
+        sandbox.assert_good()
+    codes = [httpx.get(f"{server.url}/jobs", auth=("admin", word)).status_code for word in (server.password, "wrong")]
+    print(*codes)
+    print(server.password not in os.environ.values())
+"""
 
 SIDES = pytest.mark.parametrize("side", ["server", "client"])
 
 
-@pytest.fixture(scope="module")
-def engine():
-    """The Docker engine, with the images built."""
-    try:
-        engine = find_engine()
-        pull_images(engine, BASE)
-        need_package_index()
-    except unittest.SkipTest as reason:
-        pytest.skip(str(reason))
-    run(*BAKE, folder=ROOT, IMAGE_PREFIX=PREFIX)
-    yield engine
-    for side in ("server", "client"):
-        engine.images.remove(f"{PREFIX}translation-{side}:{__version__}")
-    engine.close()
-
-
 def image(side):
     """The name of the image of a side."""
-    return f"{PREFIX}translation-{side}:{__version__}"
+    return f"{IMAGE_PREFIX}translation-{side}:{__version__}"
 
 
 @SIDES
@@ -58,9 +51,9 @@ def test_an_image_has_labels(engine, side):
 
 
 @SIDES
-def test_an_image_is_small(engine, side):
+def test_an_image_is_small(engine, side, measured):
     larger = engine.images.get(image(side)).attrs["Size"] - engine.images.get(BASE).attrs["Size"]
-    print(f"{side}: {larger / 1e6:.0f} MB over {BASE}")  # noqa: T201 - for whoever asks with -rP
+    measured(f"image of the {side}: {larger / 1e6:.0f} MB over {BASE}, of {MOST_BYTES[side] / 1e6:.0f} MB at most")
     assert 0 < larger <= MOST_BYTES[side]
 
 
@@ -79,16 +72,13 @@ def test_a_release_is_for_two_processors_and_says_what_it_contains(engine):  # n
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_container_for_testcontainers_is_ready_and_takes_settings(monkeypatch):
-    monkeypatch.setattr("testcontainers.core.config.testcontainers_config.ryuk_disabled", True)  # its image is not here
-    with TranslationContainer(image("server"), min_delay=0.1, max_delay=0.2, scenario="perfect") as server:
-        with server.sandbox() as sandbox, sandbox.client() as client:
-            assert client.run().state == "completed"
-            assert sandbox.show()["scenario"] == "perfect"
-            sandbox.assert_good()
-        assert httpx.get(f"{server.url}/jobs", auth=(server.username, server.password)).status_code == 200
-        assert httpx.get(f"{server.url}/jobs", auth=(server.username, "wrong")).status_code == 401
-        assert server.password not in os.environ.values()
+def test_a_container_for_testcontainers_is_ready_and_takes_settings(dist, make_environment, tmp_path):
+    environment = make_environment("3.11")
+    environment.install(f"{dist.wheel('client')}[testcontainers]")
+    (tmp_path / "contained.py").write_text(CONTAINED)
+    python = environment.folder / "bin" / "python"  # Testcontainers warns of its own modules
+    printed = run(python, "contained.py", image("server"), folder=tmp_path, TESTCONTAINERS_RYUK_DISABLED="true")
+    assert printed.endswith("completed perfect\n200 401\nTrue\n")
 
 
 @pytest.mark.usefixtures("engine")

@@ -34,6 +34,22 @@ def test_the_example_for_gitlab_is_a_valid_file(tmp_path):
     run(TOOLS / "check-jsonschema", *options, tmp_path / ".gitlab-ci.yml")
 
 
+def test_a_release_needs_the_addresses_of_the_project(tmp_path):
+    script = ROOT / "deploy" / "release" / "check-urls.sh"
+    refusal = run(script, check=False)
+    assert refusal.startswith("server/pyproject.toml does not say the project's Homepage: add to its table")
+
+    names = ("Homepage", "Documentation", "Source", "Issues", "Changelog")
+    table = "\n[project.urls]\n" + "".join(f'{name} = "https://example.com/{name}"\n' for name in names)
+    for side in ("server", "client"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "pyproject.toml").write_text((ROOT / side / "pyproject.toml").read_text() + table)
+    assert run(script, tmp_path) == ""
+    with (tmp_path / "client" / "pyproject.toml").open("a") as file:
+        file.write('[tool.other]\nIssues = "https://example.com"\n')
+    assert run(script, tmp_path) == ""
+
+
 def test_a_release_needs_the_tag_of_the_version():
     script = ROOT / "deploy" / "release" / "check-version.sh"
     assert run(script, f"v{__version__}") == ""

@@ -40,7 +40,7 @@ from translation_server.api.openapi import (
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.schemas import JobsQuery, Simulate, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC, SIGV4
-from translation_server.core.dialects.builtin import NATIVE_API
+from translation_server.core.dialects.builtin import DIALECTS, NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import CHANGING, PARAMETER, WITH_ID, Action, RequestPattern
@@ -91,6 +91,7 @@ def document(
             described["responses"] = own_errors(described["responses"], route.api.error)
     tags = [_tag(own) for own in own_routes if own.answer]
     dialects = [name for route in routes for name in route.names]
+    native = [dialect.name for dialect in DIALECTS if dialect.name in dialects]
     schemes = {
         auth: security_scheme(auth)
         for auth in dict.fromkeys([BASIC, *(auth for route in routes for auth in route.api.auth)])
@@ -114,7 +115,7 @@ def document(
             **({"securitySchemes": schemes} if secured else {}),
         },
         "security": [{BASIC: []}] if secured else [],
-        "tags": [{"name": name} for name in dict.fromkeys([*dialects, *tags])],
+        "tags": [{"name": name} for name in dict.fromkeys([*native, *dialects, *tags])],
     }
 
 
