@@ -42,6 +42,7 @@ class Receiver:
         self.cut_off = queue.Queue()  # the beginnings of bodies that ended too early
         self.hold = threading.Event()  # cleared: no delivery is answered
         self.hold.set()
+        self.hold_at = 0  # the delivery of this number clears it
         self._queue = queue.Queue()
 
     def take(self, count=1):
@@ -58,6 +59,8 @@ class Receiver:
 
     def add(self, received):
         self.received.append(received)
+        if len(self.received) == self.hold_at:
+            self.hold.clear()
         self._queue.put(received)
 
 
