@@ -215,6 +215,8 @@ def test_timeline_moves_less_where_less_motion_is_preferred(page, api, motion, m
     shown = page.locator("#clock time").inner_text()
     api.job(job_id)
     expect(page.locator("button.job")).to_contain_text("1 poll")
+    api.job(job_id)
+    expect(page.locator("button.job")).to_contain_text("2 polls")  # so the row is known to be on the screen
     before = bar.get_attribute("transform")
     api.set_clock(advance=1)
     expect(page.locator("#clock time")).not_to_have_text(shown)
