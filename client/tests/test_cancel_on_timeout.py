@@ -200,9 +200,9 @@ class TestCommand:
         self.scripted(server, job, (200, job("cancelled", "j1")))
         status, _, err = run("--timeout", "0.5", "--cancel-on-timeout", *QUICK)
         assert status == 4
-        assert err[-1] == (
-            "translation-client: job j1 was still pending when the time was up; the client cancelled it."
-        )
+        assert err[-1].startswith("translation-client: job j1 was still pending when the time was up")
+        assert err[-1].endswith("; the client cancelled it.")  # a busy machine may add a poll without an answer
+        assert "Resume" not in err[-1]
 
     def test_line_says_that_jobs_could_not_be_cancelled(self, run: Run, server: Server, job: Job) -> None:
         self.scripted(server, job, (403, {"title": "Forbidden"}))
