@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.examples import CREDENTIALS
 from tests.tasks_api import KEY, TASK, TASKS, fault, submit
 
 
@@ -53,6 +54,25 @@ def test_json_in_a_field_of_a_form_is_read(tasks):
     form = {"to": "es", "more": '{"deep": {"a": 5}}', "half": "0.5"}
     for answer in (tasks.post("/tasks", data=form), tasks.post("/tasks", data=form, files={"f": b"x"})):
         assert (answer.status_code, answer.json()["deep"]) == (201, {"a": 5})
+
+
+def test_number_in_a_field_of_a_form_is_read(write_tasks, start, tmp_path):
+    file = write_tasks(
+        TASKS.replace('to = "{target_language}" }', 'to = "{target_language}", length = "{video_length}" }', 1)
+    )
+    server = start(dialects=file, database_url=f"sqlite:///{tmp_path}/numbers.db")
+    form = {"to": "es", "more": '{"deep": 1}'}
+    for length in ("7", "7.5", "7e0"):
+        for files in (None, {"f": b"x"}):
+            accepted = server.post("/tasks/tasks", data=form | {"length": length}, files=files, headers=KEY)
+            assert accepted.status_code == 201, accepted.text
+            job = server.get(f"/status/{accepted.json()['id']}", auth=CREDENTIALS).json()
+            assert job["video_length"] == float(length)
+    for length in ("", "seven", "NaN", "1e999", "true", "-1", "1000001"):
+        refused = server.post("/tasks/tasks", data=form | {"length": length}, headers=KEY)
+        assert fault(refused, 400)["at"] == "length"
+    refused = server.post("/tasks/tasks", json=TASK | {"length": "7"}, headers=KEY)
+    assert fault(refused, 400)["at"] == "length"
 
 
 def test_data_uris_up_to_max_body_are_stored(tasks, native):

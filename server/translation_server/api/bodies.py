@@ -24,6 +24,7 @@ from translation_server.api.schemas import Query
 from translation_server.core.dialects.operations import MediaKind
 from translation_server.validation import FieldError, field_errors
 
+MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 JSON = re.compile(r"application/(json|[\w.+-]+\+json|x-amz-json-1\.\d)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
@@ -196,9 +197,8 @@ async def read_document(request: Request, accepts: Collection[MediaKind]) -> dic
 
 
 async def _read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
-    content_type = ", ".join(values_of(request, "content-type"))
-    media_type = content_type.partition(";")[0].strip().lower()
-    if "multipart" in accepts and media_type == "multipart/form-data":
+    content_type, media_type = ", ".join(values_of(request, "content-type")), _media_type(request)
+    if "multipart" in accepts and media_type == MULTIPART:
         limits = context_of(request)
         form = MultipartForm(content_type, max_text=limits.max_body, max_size=limits.max_upload)
         return await form.read(_stream(request))
@@ -207,9 +207,18 @@ async def _read_document(request: Request, accepts: Collection[MediaKind]) -> di
     body = await body_of(request)
     if not body.strip():
         return {}
-    if "form" in accepts and media_type == "application/x-www-form-urlencoded":
+    if "form" in accepts and media_type == URL_ENCODED:
         return _read_form(body)
     return parse_object(request, body, of_any_type="untyped" in accepts)
+
+
+def is_form(request: Request) -> bool:
+    """Whether a body is a form, whose values are all texts."""
+    return _media_type(request) in {MULTIPART, URL_ENCODED}
+
+
+def _media_type(request: Request) -> str:
+    return ", ".join(values_of(request, "content-type")).partition(";")[0].strip().lower()
 
 
 async def _read_file(request: Request, content_type: str) -> dict[str, Any]:

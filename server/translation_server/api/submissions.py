@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from translation_server.api.bodies import read_document
+from translation_server.api.bodies import is_form, read_document
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.preferences import hint_headers, wall_elapsed
@@ -33,6 +33,7 @@ from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
 SIMULATE = "simulate"
+NUMBERS = ("video_length",)  # the fields that are numbers, which forms have as texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +189,8 @@ def _received(
     fields = {name: path for name, path in paths(dialect.send).items() if name in NATIVE_NAMES}
     if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
         values[SIMULATE], fields[SIMULATE] = document[SIMULATE], SIMULATE
-    if SIMULATE in values:
-        values[SIMULATE] = _from_form(values[SIMULATE])
+    for name in {SIMULATE, *(NUMBERS if is_form(request) else ())} & values.keys():
+        values[name] = _from_form(values[name])
     errors = [
         {"field": first, "message": f"is required, or {' or '.join(others)}" if others else "is required"}
         for first, *others in dialect.required
