@@ -1,4 +1,4 @@
-"""The page docs/sdks-on-bad-days.md: tables of the results, and request logs that show three of the findings."""
+"""The page docs/sdks-on-bad-days.md: tables of the results, and request logs that show some of the findings."""
 
 import re
 from collections import Counter

@@ -23,6 +23,8 @@ def test_unknown_fields_are_stored_unless_the_file_refuses_them(tasks, native, s
     strict = write_tasks(TASKS.replace("[job.task]\n", '[job.task]\nunknown_fields = "refuse"\n', 1))
     other = start(dialects=strict, database_url=f"sqlite:///{tmp_path}/other.db")
     assert other.post("/tasks/tasks", json=TASK, headers=KEY).status_code == 201
+    keyed = [other.post("/tasks/tasks", json=TASK | {"token": "a"}, headers=KEY) for _ in range(2)]
+    assert keyed[0].json()["id"] == keyed[1].json()["id"]
     for unknown, field in (({"unknown": {"x": 1}}, "unknown"), ({"more": {"deep": 1, "x": 1}}, "more.x")):
         refused = other.post("/tasks/tasks", json=TASK | unknown, headers=KEY)
         assert fault(refused, 400)["at"] == field

@@ -303,6 +303,21 @@ class TestSandbox:
         assert [[one["job_id"] for one in page] for page in pages] == [[ids[2], ids[1]], [ids[0]]]
         assert is_problem(api.get("/sandbox/webhooks", params={"after": "msg_other"}), 422)
 
+    def test_due_events_are_shown_until_their_first_attempt_is_answered(self, api, receiver, submit):
+        receiver.hold.clear()
+        ids = [submit(secret=SECRET) for _ in range(3)]
+        submit({"delay": 1000})
+        shown = api.get("/sandbox/webhooks").json()
+        assert shown["deliveries"] == []
+        ends = [api.job(job_id)["completed_at"] for job_id in ids]
+        assert sorted(shown["due"], key=lambda due: ids.index(due["job_id"])) == [
+            {"event": "completed", "job_id": job_id, "url": receiver.url, "at": end}
+            for job_id, end in zip(ids, ends, strict=True)
+        ]
+        receiver.hold.set()
+        wait_until(lambda: len(deliveries(api)) == 3)
+        assert api.get("/sandbox/webhooks").json()["due"] == []
+
     def test_delivery_is_made_again_on_demand(self, api, receiver, submit):
         submit()
         [first] = receiver.take()

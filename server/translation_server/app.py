@@ -226,7 +226,6 @@ def assemble(
         files=Files(store.file_key, library or Library(), file_ttl),
         metrics=metrics,
     )
-    service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0, metrics=metrics)
     measuring = Measuring(metrics, scraping, store, service.sandboxes, add_record=requests.add, clock=clock)
     apis = {dialect.api.mount: dialect.api for dialect in dialects if dialect.api.mount}
@@ -300,6 +299,7 @@ def assemble(
         add_record=measuring.add_record,
         metrics=measuring.metrics,
     )
+    polls.set_users(len(users or ()))
     endpoint = DialectEndpoint(
         all_routes,
         router,
@@ -337,7 +337,7 @@ def assemble(
     def replace_users(users: Mapping[str, str], passwords: Mapping[str, str]) -> None:
         if isinstance(authenticator, Authenticator):
             authenticator.replace_users(users, passwords if signed else {})
-            service.set_users(len(users))
+            polls.set_users(len(users))
 
     app.state.end_waits = service.end_waits
     app.state.replace_users = replace_users

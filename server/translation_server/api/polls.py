@@ -63,7 +63,10 @@ UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"
 """Requests with one of these headers are never answered from the cache."""
 
 
-MAX_REPEATABLE = 2_000  # how many polls are kept with the bytes of their requests, which have 512 bytes at most
+MIN_REPEATABLE = 2_000
+"""How many polls are kept with the bytes of their requests, however few users there are; each takes about 4 KiB."""
+
+POLLS_PER_USER = 3  # how many are kept for each user, on average
 
 
 class Shared(NamedTuple):
@@ -128,7 +131,7 @@ class PollEndpoint:
         add_record: AddRecord,
         metrics: Metrics | None = None,
     ) -> None:
-        self.repeatable = LRU[bytes, Poll](MAX_REPEATABLE)
+        self.repeatable = LRU[bytes, Poll](MIN_REPEATABLE)
         self._router = router
         self._by_prefix = {prefix: [route] for prefix, route in router.polls_by_prefix().items()}
         self._service = service
@@ -136,6 +139,11 @@ class PollEndpoint:
         self._authenticator = authenticator
         self._add_record = add_record
         self._metrics = metrics
+
+    def set_users(self, users: int) -> None:
+        """Makes the caches large enough for the polls of this many users."""
+        self._service.set_users(users)
+        self.repeatable.capacity = max(MIN_REPEATABLE, POLLS_PER_USER * users)
 
     def read(self, scope: Scope) -> Poll | None:
         """Returns a request as a poll that may be answered from the cache; None if it is anything else."""

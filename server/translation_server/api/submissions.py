@@ -203,7 +203,9 @@ def _received(
     except ValidationError as error:
         raise invalid(errors + field_errors(error, "body", fields)) from None
     if dialect.refuses_unknown:
-        refused = _unknown(unknown, dialect.fields, document)
+        key = dialect.api.idempotency
+        known = [*dialect.fields, *([key.name] if key and key.source == "body" else ())]
+        refused = _unknown(unknown, known, document)
         errors += [{"field": field, "message": unknown_field(dialect.fields)} for field in refused]
     if dialect.api is NATIVE_API:
         validated = validated.model_copy(update=query)

@@ -14,6 +14,8 @@ from translation_server.api.own_routes import OwnRoute
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import WebhooksQuery
 from translation_server.core.dialects.filters import timestamp
+from translation_server.core.job import Job
+from translation_server.core.webhook_events import JobEvent
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState
 from translation_server.documents import Receiver
 from translation_server.service.deliveries import Deliveries
@@ -45,18 +47,22 @@ class WebhookApi:
     @OwnRoute(
         "GET",
         "/sandbox/webhooks",
-        answer("A page of deliveries.", {"type": "object"}, {"deliveries": [EXAMPLE], "next": None}),
+        answer("A page of deliveries.", {"type": "object"}, {"due": [], "deliveries": [EXAMPLE], "next": None}),
         query=WebhooksQuery,
     )
     async def show(self, request: Request) -> Response:
-        """Pages through the deliveries of webhooks, those of the newest job first, with all their attempts."""
+        """Pages through the deliveries of webhooks, those of the newest job first, with all their attempts.
+
+        `due` has the events whose first attempt is due, or not yet answered.
+        """
         context = context_of(request)
         query = cast("WebhooksQuery", context.query)
         try:
             found, following = await self._deliveries.page(context.user, limit=query.limit, after=query.after)
         except KeyError:
             raise invalid([{"field": "after", "message": "must be the `next` of the page before"}]) from None
-        return JSONResponse({"deliveries": [_shown(delivery) for delivery in found], "next": following})
+        due = [_shown_due(*one) for one in await self._deliveries.due(context.user, query.limit)]
+        return JSONResponse({"due": due, "deliveries": [_shown(delivery) for delivery in found], "next": following})
 
     @OwnRoute(
         "POST",
@@ -85,6 +91,11 @@ class WebhookApi:
         except UnusableUrl as error:
             raise invalid([{"field": "url", "message": str(error)}]) from None
         return JSONResponse(_shown_attempt(attempt))
+
+
+def _shown_due(job: Job, event: JobEvent) -> dict[str, Any]:
+    url = job.webhook.url if job.webhook else None
+    return {"event": event.name, "job_id": job.id, "url": url, "at": timestamp(event.at)}
 
 
 def _shown(delivery: Delivery) -> dict[str, Any]:

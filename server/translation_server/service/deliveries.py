@@ -33,7 +33,7 @@ from translation_server.core.webhook_events import (
     timed_event,
 )
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
-from translation_server.service.delivery_worker import NEVER, SCAN_PAUSE, Worker, pause_after
+from translation_server.service.delivery_worker import NEVER, SCAN_PAUSE, START, Worker, pause_after
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.webhook_attempts import Attempts, log_attempt
 from translation_server.service.webhook_receivers import Receivers
@@ -145,6 +145,12 @@ class Deliveries:
         found = await self._store.deliveries(owner, limit=limit + 1, before=before)
         page = found[:limit]
         return page, page[-1].id if len(found) > limit else None
+
+    async def due(self, owner: str, limit: int) -> list[tuple[Job, JobEvent]]:
+        """Returns the owner's next events that are due and whose first attempt is not stored yet, with their jobs."""
+        now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
+        jobs = await self._store.jobs_to_notify(owner, START, now, limit)
+        return [(job, event) for job in jobs if (event := due_event(job, now)) is not None]
 
     async def attempts_of(self, owner: str) -> list[ReportedAttempt]:
         """Returns the attempts of an owner's newest deliveries, for the report card."""
