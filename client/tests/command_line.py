@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,14 @@ class Terminal:
 
     def type(self, text):
         os.write(self.terminal, text.encode())
+
+    def interrupt(self):
+        """Types Ctrl-C once the program waits for input: just before that, Python would handle it after the input."""
+        state, give_up_at = Path(f"/proc/{self.pid}/stat"), time.monotonic() + 60
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        self.type("\x03")
 
     def end(self):
         with contextlib.suppress(OSError):  # a terminal whose program has ended
