@@ -3,19 +3,19 @@
 import asyncio
 import math
 import secrets
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import accumulate, chain, islice
 from typing import Any
 
-from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, FeedPosition, end_of
+from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, FeedPosition
 from translation_server.core.clock import VirtualTime
-from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
-from translation_server.core.webhook_events import END, STARTED, delivery_id, event_position, next_event_at
+from translation_server.core.webhook_events import delivery_id, event_position, next_event_at
 from translation_server.core.webhooks import Delivery, DeliveryState
+from translation_server.storage.memory_owner import Owner
 from translation_server.storage.protocol import (
     KEY_BYTES,
     Cutoff,
@@ -27,102 +27,6 @@ from translation_server.storage.protocol import (
     Stored,
     sole,
 )
-
-MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
-
-
-@dataclass(slots=True)
-class _Owner:
-    """The data of one owner; ``ends`` and ``changes`` are sorted, for the orders of `JobStore`."""
-
-    jobs: dict[int, Job] = field(default_factory=dict)
-    ordinals: dict[str, list[int]] = field(default_factory=dict)  # by the ids of the jobs
-    last: int = 0
-    keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
-    keys_by_ordinal: dict[int, str] = field(default_factory=dict)
-    inputs: dict[int, str] = field(default_factory=dict)
-    ends: list[FeedPosition] = field(default_factory=list)
-    changes: list[FeedPosition] = field(default_factory=list)
-    gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
-    shown_ends: set[int] = field(default_factory=set)  # the ordinals of jobs whose ends an answer has shown
-    to_notify: set[int] = field(default_factory=set)  # the ordinals of jobs whose next event has a time
-    sandbox: str | None = None
-    fault_counts: Counter[str] = field(default_factory=Counter)
-    deliveries: dict[tuple[int, int], Delivery] = field(default_factory=dict)  # by ordinal and stage
-    requests: deque[tuple[int, str]] = field(default_factory=deque)
-    last_request: int = 0
-
-    def add_positions(self, job: Job) -> None:
-        insort(self.ends, end_of(job))
-        if job.may_have_changed:
-            insort(self.changes, FeedPosition(job.changed_at, job.ordinal))
-
-    def remove_positions(self, job: Job) -> None:
-        del self.ends[bisect_left(self.ends, end_of(job))]
-        if job.may_have_changed:
-            del self.changes[bisect_left(self.changes, FeedPosition(job.changed_at, job.ordinal))]
-
-    def delete(self, job: Job) -> None:
-        self.to_notify.discard(job.ordinal)
-        if self.jobs.pop(job.ordinal, None):
-            self.ordinals[job.id].remove(job.ordinal)
-            if not self.ordinals[job.id]:
-                del self.ordinals[job.id]
-            self.remove_positions(job)
-        self.keys.pop(self.keys_by_ordinal.pop(job.ordinal, ""), None)
-        self.inputs.pop(job.ordinal, None)
-        self.shown_ends.discard(job.ordinal)
-        for stage in range(STARTED, END + 1):
-            self.deliveries.pop((job.ordinal, stage), None)
-        for action in ACTIONS:
-            self.fault_counts.pop(counted_as(action, job.ordinal), None)
-
-    def put(self, job: Job) -> None:
-        self.jobs[job.ordinal] = job
-        if next_event_at(job) is None:
-            self.to_notify.discard(job.ordinal)
-        else:
-            self.to_notify.add(job.ordinal)
-
-    def find(self, job_key: JobKey) -> list[Job]:
-        jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]
-        return [job for job in jobs if job_key.means(job)]
-
-    def show_end(self, end: ShownEnd) -> bool:
-        job = self.jobs.get(end.ordinal)
-        if job is None or job.id != end.job_id or end.ordinal in self.shown_ends:
-            return False
-        self.shown_ends.add(end.ordinal)
-        return True
-
-    def count_pending(self, now: float) -> int:
-        return len(self.ends) - bisect_right(self.ends, FeedPosition(now))
-
-    def has_own_clock(self, unset_clock: str) -> bool:
-        return self.sandbox is not None and unset_clock not in self.sandbox
-
-    def below(self, before: int | None) -> Iterable[int]:
-        """Returns the ordinals below one, the highest first."""
-        return range(self.last if before is None else min(before - 1, self.last), 0, -1)
-
-    async def first(
-        self,
-        ordinals: Iterable[int],
-        limit: int,
-        is_wanted: Callable[[Job], bool] = lambda _: True,
-        max_size: float = MAX_PAGE_SIZE,
-    ) -> list[Job]:
-        """Returns the first jobs with these ordinals that are wanted; other requests are served in between."""
-        found, size = list[Job](), 0
-        for count, ordinal in enumerate(ordinals, 1):
-            if len(found) == limit or size >= max_size:
-                break
-            if (job := self.jobs.get(ordinal)) and is_wanted(job):
-                found.append(job)
-                size += job.size
-            if not count % MAX_UNINTERRUPTED:
-                await asyncio.sleep(0)
-        return found
 
 
 def _page(jobs: list[Job]) -> list[Job]:
@@ -137,7 +41,7 @@ class MemoryStore:
     window = 10_000
 
     def __init__(self) -> None:
-        self._owners: defaultdict[str, _Owner] = defaultdict(_Owner)
+        self._owners: defaultdict[str, Owner] = defaultdict(Owner)
         self.file_key = secrets.token_bytes(KEY_BYTES)
         self._purge_queue: list[dict[Any, Any] | list[Any] | deque[Any]] = []
 
@@ -238,7 +142,8 @@ class MemoryStore:
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        return await (data := self._owners[owner]).first(range(ordinal + 1, data.last + 1), limit)
+        data = self._owners[owner]
+        return await data.first(range(ordinal + 1, data.last + 1), limit)
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         data = self._owners[owner]
@@ -273,10 +178,10 @@ class MemoryStore:
         return text
 
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
-        old = self._owners.pop(owner, _Owner())
+        old = self._owners.pop(owner, Owner())
         self._purge_queue += old.jobs, old.ordinals, old.keys, old.keys_by_ordinal, old.ends, old.changes
         self._purge_queue += old.inputs, old.fault_counts, old.requests, old.deliveries
-        self._owners[owner] = _Owner(sandbox=text)
+        self._owners[owner] = Owner(sandbox=text)
 
     async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
@@ -380,7 +285,8 @@ class MemoryStore:
         return [stored[key] for key in sorted(stored, reverse=True) if before is None or key < before][:limit]
 
     async def find_delivery(self, owner: str, delivery_id: str) -> Delivery | None:
-        return next((one for one in self._owners[owner].deliveries.values() if one.id == delivery_id), None)
+        found = (delivery for delivery in self._owners[owner].deliveries.values() if delivery.id == delivery_id)
+        return next(found, None)
 
     async def gone_urls(self, owner: str) -> set[str]:
         return set(self._owners[owner].gone)
