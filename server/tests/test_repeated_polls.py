@@ -4,10 +4,15 @@ import json
 import socket
 from contextlib import contextmanager
 
+import bcrypt
 import pytest
 
 from tests.examples import rule
 from tests.raw_http import connect, head, statuses
+from translation_server.app import create_app
+from translation_server.config.settings import Settings
+
+HASHED = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 
 
 class Connection:
@@ -142,3 +147,12 @@ def test_repeated_poll_that_is_the_last_closes_the_connection(server, job_id):
         with connected(server) as connection:
             assert connection.ask(head(f"/status/{job_id}", b"Connection: close"))[0] == 200
             assert connection.is_closed()
+
+
+def test_more_polls_are_remembered_where_there_are_more_users(tmp_path):
+    def users(number):
+        (tmp_path / "users").write_text("".join(f"user{one}:{HASHED}\n" for one in range(number)))
+        app = create_app(Settings(_env_file=None, users_file=tmp_path / "users", database_url="memory:", dialects=""))
+        return app.polls.repeatable.capacity
+
+    assert [users(number) for number in (1, 600, 1_000)] == [2_000, 2_000, 3_000]

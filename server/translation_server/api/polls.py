@@ -20,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
-from translation_server.api.addresses import base_url
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.context import context_of
@@ -81,7 +80,7 @@ class Shared(NamedTuple):
 class Poll:
     """A request for a job that may be answered from the cache.
 
-    The last three attributes are set when the poll is first answered, for when the same bytes come again.
+    The last three attributes are set when the poll is first answered, and used when the same bytes come again.
     """
 
     scope: Scope
@@ -90,7 +89,7 @@ class Poll:
     job_id: str
     conditions: Conditions
     cached_user: Callable[[], str | None] | None = None
-    origin: str | None = None
+    absolute: View | None = None
     shared: Shared | None = None
 
     @property
@@ -100,10 +99,10 @@ class Poll:
         return client and client[0]
 
     def view(self, dialect: Dialect, files: Files) -> View:
-        """Returns the view for an answer with absolute URLs."""
-        if self.origin is None:
-            self.origin = base_url(self.scope)
-        return View(self.origin, dialect.api.mount, files.path)
+        """Returns the view for an answer with absolute URLs. It is the same for all dialects of one path."""
+        if self.absolute is None:
+            self.absolute = view_of(self.scope, dialect, files)
+        return self.absolute
 
 
 class PollEndpoint:
@@ -201,7 +200,7 @@ class PollEndpoint:
         if not (cached := self._service.render_cached(user, job_id, dialect, view)):
             return None
         rendering, snapshot = cached
-        if poll.conditions.wait and poll.conditions.seconds_to_hold(rendering.body.tag):
+        if poll.conditions.seconds_to_hold(rendering.body.tag):
             return None
         shared = poll.shared
         if shared is None or shared.rendering is not rendering:
