@@ -12,9 +12,9 @@ export function startView() {
   const source = input("source", "Source language", "en"), target = input("target", "Target language", "es");
   const length = input("length", "Length of the video, in seconds", "90", "number");
   const native = h("div", {}, source.line, target.line, length.line);
-  const request_ = h("p", { class: "request" }), places = h("div", {}), problem = h("p", { id: "body-problem", class: "problem" });
+  const requestLine = h("p", { class: "request" }), places = h("div", {}), problem = h("p", { id: "body-problem", class: "problem" });
   const body = h("textarea", { id: "body", rows: 8, spellcheck: "false", "aria-describedby": "body-problem", input: () => show() });
-  const bodyLabel = h("label", { for: "body" }, ""), other = h("div", { hidden: true }, request_, places, h("p", {}, bodyLabel, body, problem));
+  const bodyLabel = h("label", { for: "body" }, ""), other = h("div", { hidden: true }, requestLine, places, h("p", {}, bodyLabel, body, problem));
   const delay = input("ends-after", "Ends after, in seconds; empty: as the settings say", "", "number");
   const outcome = h("select", { id: "outcome", change: () => show() }, h("option", { value: "" }, "as the settings say"),
     h("option", { value: "completed" }, "completed"), h("option", { value: "error" }, "error"));
@@ -58,7 +58,7 @@ export function startView() {
     setText(result, "");
     answer.hidden = true;
     if (one) {
-      setText(request_, `${one.method} ${one.path}`);
+      setText(requestLine, `${one.method} ${one.path}`);
       places.replaceChildren(...one.parameters.map((name) => input(`in-path-${name}`, `In the path: ${name}`, name).line));
       setText(bodyLabel, one.form ? "Fields of the form, as JSON; @name is a file" : "Body, as JSON");
       body.value = JSON.stringify(one.example, null, 2);

@@ -95,13 +95,13 @@ export function timeline(model) {
     const hasEnded = state !== "pending" && end !== null;
     const bar = rect(TOP, THICKNESS, `bar ${state}`);
     const late = hasEnded && learnedAt !== null && learnedAt > end ? rect(TOP + 4, THICKNESS - 8, "late") : null;
-    const true_end = hasEnded ? h("svg:path", { class: "end" }) : null;
+    const trueEnd = hasEnded ? h("svg:path", { class: "end" }) : null;
     const pauses = pausesOf(job, model, 0).map(() => h("svg:path", { class: "paused" }));
     const signs = some(faults).map((fault) => ({ fault, sign: sign(fault) }));
     const circle = learnedAt === null ? null : h("svg:circle", { cy: MIDDLE, r: 4, class: "learned" });
     image.replaceChildren(
       h("svg:svg", { viewBox: `0 0 ${WIDTH} 28`, preserveAspectRatio: "none", width: "100%", height: 28, "aria-hidden": "true" },
-        ...[bar, late, ...pauses, scaled, true_end].filter(Boolean)),
+        ...[bar, late, ...pauses, scaled, trueEnd].filter(Boolean)),
       ...signs.map(({ sign: each }) => each), ...(circle ? [circle] : []));
     place = (scale) => {
       const x = (/** @type {number} */ time) => Math.max(0, time - began) * scale * WIDTH;
@@ -112,7 +112,7 @@ export function timeline(model) {
       const ended = hasEnded ? end : began + 1 / scale;
       span(bar, began, Math.min(ended, began + 1 / scale));
       if (late && end !== null && learnedAt !== null) span(late, end, learnedAt);
-      true_end?.setAttribute("d", `M${x(end ?? 0).toFixed(1)} ${TOP - 6}v${THICKNESS + 12}`);
+      trueEnd?.setAttribute("d", `M${x(end ?? 0).toFixed(1)} ${TOP - 6}v${THICKNESS + 12}`);
       for (const [number, [from, to]] of pausesOf(job, model, ended).entries()) {
         const left = x(from).toFixed(1), width = Math.max(2, x(to) - x(from)).toFixed(1);
         pauses[number]?.setAttribute("d", `M${left} ${TOP}h${width}v${THICKNESS}h-${width}z`);
