@@ -68,7 +68,7 @@ def words(identifier: str) -> list[str]:
 
 
 def violations(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yields the line of each violation in a file, the identifier, and what to say instead."""
+    """Yields each violation in a file: its line, the identifier, and what to change."""
     with tokenize.open(path) as source:
         for token in tokenize.generate_tokens(source.readline):
             if token.type == tokenize.NAME and token.string not in OTHERS:

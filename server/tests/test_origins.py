@@ -225,7 +225,13 @@ def test_own_pages_are_read_only_if_so_set(start):
     api = start(read_only_dashboard="on")
     own = f"http://{api.base_url.host}:{api.base_url.port}"
     for page in ({"Sec-Fetch-Site": "same-origin", "Origin": own}, {"Origin": own}, {"Sec-Fetch-Site": "same-origin"}):
-        for method, path in (("POST", "/start"), ("PATCH", "/sandbox"), ("DELETE", "/jobs/1"), ("GET", "/status")):
+        for method, path in (
+            ("POST", "/start"),
+            ("POST", "/dashboard/submissions?target=/openai/v1/videos"),
+            ("PATCH", "/sandbox"),
+            ("DELETE", "/jobs/1"),
+            ("GET", "/status"),
+        ):
             assert "READ_ONLY_DASHBOARD" in problem(api.request(method, path, headers=page), 403)
         assert api.get("/jobs", headers=page).json()["jobs"] == []
     assert api.submit()

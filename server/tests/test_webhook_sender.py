@@ -81,7 +81,7 @@ async def test_changed_address_is_checked_again_also_while_a_connection_is_idle(
 
 @pytest.mark.parametrize(
     "address",
-    ["10.1.2.3", "::ffff:10.1.2.3", "169.254.169.254", "0.0.0.0", "::", "64:ff9b::7f00:1", "fe80::1%1", "224.0.0.1"],  # noqa: S104
+    ["10.1.2.3", "::ffff:10.1.2.3", "169.254.169.254", "0.0.0.0", "::", "64:ff9b::7f00:1", "fe80::1%1", "224.0.0.1"],  # noqa: S104 - nothing listens there
 )
 async def test_name_that_leads_elsewhere_is_refused(monkeypatch, sender, address):
     Names(monkeypatch).addresses["hook.example"] = [address]
