@@ -53,7 +53,7 @@ class WebhookApi:
     async def show(self, request: Request) -> Response:
         """Pages through the deliveries of webhooks, those of the newest job first, with all their attempts.
 
-        `due` has the events whose first attempt is due, or not yet answered.
+        `due` lists the next events whose first attempt is due, or has not been answered yet: at most `limit` of them.
         """
         context = context_of(request)
         query = cast("WebhooksQuery", context.query)

@@ -159,7 +159,7 @@ class Authenticator:
             raise
 
     def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Callable[[], str | None]:
-        """Returns a function that returns the user of a request, if the cache has these credentials at that time."""
+        """Returns a function that returns the user of a request, or None if the credentials are not cached then."""
         scheme = scheme_of(self._schemes, scope)
         if scheme.is_signature:
             return partial(self._cached_signer, scope, headers, scheme)

@@ -40,7 +40,7 @@ class OpenAuthenticator:
         return name
 
     def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Callable[[], str | None]:  # noqa: ARG002 - `Authenticator` needs it
-        """Returns a function that returns the user of a request; None if `user` refuses it."""
+        """Returns a function that returns the user of a request, or None if `user` would refuse it."""
         name = self._name(scope)
         user = name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None
         return lambda: user

@@ -1,7 +1,7 @@
 """What can be submitted to the APIs of a server, and the route by which the page submits it.
 
 The page has the browser's Basic credentials, but APIs take tokens and signatures. So it sends a submission to a route
-of its own, with the API's own target, headers and body. The server passes it on as a request of the same user.
+of its own, with the API's own target, headers and body. The server passes it on in the name of the same user.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ class SubmissionsApi:
 
     @OwnRoute("POST", "/dashboard/submissions", query=Target, body={})
     async def submit(self, request: Request) -> Response:
-        """Passes a submission on to its API, as one of the caller. The answer is that of the API."""
+        """Submits a job to an API in the caller's name, and returns the API's answer."""
         context = context_of(request)
         path, _, query = cast("Target", context.query).target.partition("?")
         scope = {name: value for name, value in request.scope.items() if name not in OF_ROUTE} | {
