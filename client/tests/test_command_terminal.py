@@ -107,7 +107,7 @@ class TestTerminal:
         with listen(hang) as url:
             terminal = Terminal([*PROGRAM, "--url", url, *LOGIN, "--dialect", dialect], COLUMNS="200")
             terminal.until("waiting for the server")
-            terminal.type("\x03")
+            terminal.interrupt()
             assert terminal.end() == 130
         assert "interrupted. 1 job may have been accepted without an answer" in terminal.seen
         assert ("list)\r\n" in terminal.seen) is shown
@@ -146,7 +146,7 @@ class TestTerminal:
         server.script = script
         terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, "--kind", "k", "--history", "waits"])
         terminal.until(r"~2\d%")
-        terminal.type("\x03")
+        terminal.interrupt()
         assert terminal.end() == 130
 
 
