@@ -238,7 +238,7 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
             _check_list(dialect, one, f"{place}.{one.action}")
     polled = [answer.body for state in State for answer in dialect.poll.answers_for(state)]
     if not all(isinstance(body, Mapping | Placeholder) or body in ("", None) for body in polled):
-        raise FormatError(f"{place}.poll.body", "must be an object in every state")
+        raise FormatError(f"{place}.poll.body", "must be an object, or a placeholder alone, in every state")
     if alike := indistinct(dialect):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
         where = "here" if State.PENDING in alike else "here or in result"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from translation_client.core.dialects import (
     CURRENT,
@@ -84,8 +84,7 @@ def read_result(dialect: Dialect, reply: Reply, polled: ParsedStatus) -> ParsedS
     if completed and reply.code == answer.code and not isinstance(answer.body, Mapping) and not reply.unread:
         document = json_of(reply.body)
         if not isinstance(document, dict):
-            if document is None or not JSON_TYPE.fullmatch(reply.headers.get("content-type", "application/json")):
-                document = reply.body.decode(errors="replace")
+            document = _text(reply) if document is None or not _is_json(reply) else document
             output = read(answer.body, document).get("output", document)
             return polled._replace(status=replace(polled.status, state=State.COMPLETED, output=output))
     return read_job(dialect, reply, polled.status.id, operation, polled.states)
@@ -158,17 +157,28 @@ def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> 
     return answers
 
 
-def document_of(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
-    """Returns the document of an answer that is not a refusal."""
+def _is_json(reply: Reply) -> bool:
+    """Returns whether an answer is JSON by its media type; one without a media type is."""
+    return JSON_TYPE.fullmatch(reply.headers.get("content-type", "application/json")) is not None
+
+
+def _text(reply: Reply) -> str:
+    return reply.body.decode(errors="replace")
+
+
+def document_of(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> object:
+    """Returns the document of an answer that is not a refusal: an object, or what the operation's templates have."""
     answers = _check_code(dialect, reply, operation)
     if reply.unread:
         raise ProtocolError(reply.unread)
     if not reply.body and any(answer.body in {"", None} for answer in answers if not isinstance(answer.body, Mapping)):
         return {}
-    document = json_of(reply.body)
-    if not isinstance(document, dict):
-        raise unexpected("a JSON object", reply)
-    return document
+    document, is_object = json_of(reply.body), all(isinstance(answer.body, Mapping) for answer in answers)
+    if isinstance(document, dict):
+        return document
+    if is_object or (document is None and _is_json(reply) and reply.body.strip() != b"null"):
+        raise unexpected("a JSON object" if is_object else "JSON", reply)
+    return document if _is_json(reply) else _text(reply)
 
 
 def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
@@ -184,7 +194,7 @@ def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
 
     The job is known to be in one of some states.
     """
-    if not isinstance(job, dict):
+    if not isinstance(job, dict) and all(isinstance(body, Mapping) for body in operation.bodies):
         raise unexpected("a job as a JSON object", reply)
     found = [read(body, job) for body in operation.bodies]
     job_id = _job_id(dialect, operation, found, reply, expected_id)
@@ -298,7 +308,7 @@ def _job_id(
 def _needed(operation: Operation) -> str:
     """Describes for messages what an answer about a job must have."""
     found = paths(operation.answers[State.PENDING].body)
-    needed = " and ".join(repr(".".join(found[name])) for name in ("job_id", "status") if name in found)
+    needed = " and ".join(repr(".".join(found[name])) for name in ("job_id", "status") if found.get(name))
     return f"a job with {needed or 'an id'}"
 
 

@@ -1,6 +1,5 @@
 """The status of a job, the cost of a wait, and the exceptions that carry a status."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -55,7 +54,7 @@ class Status:
         error: Why the job failed, if it did and the server gives a reason.
         error_code: The code of this error, if the server gives one.
         output: The output of a completed job, if the server shows it: any JSON. Not compared.
-        raw: The whole document as the server sent it. Not compared.
+        raw: The whole document as the server sent it, mostly an object. Not compared.
         hint: How many seconds the server asks to wait before the next poll, if it does. Not compared.
         token: A short text that `resume` accepts, in another process too. Not compared.
         cost: The cost of the wait, only on its final status. Not compared.
@@ -68,7 +67,7 @@ class Status:
     error: str | None = None
     error_code: str | None = None
     output: Any = field(default=None, repr=False, compare=False)
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Any = field(default_factory=dict, repr=False, compare=False)
     hint: float | None = field(default=None, repr=False, compare=False)
     token: str = field(default="", repr=False, compare=False)
     cost: Cost | None = field(default=None, repr=False, compare=False)
