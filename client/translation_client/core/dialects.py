@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from translation_client.core.effects import Send
 from translation_client.core.status import State
-from translation_client.core.templates import Node, paths
+from translation_client.core.templates import Node, only, paths
 from translation_client.core.text import quoted
 from translation_client.core.webhook_forms import WebhookForm
 
@@ -166,6 +166,7 @@ class Listing:
 
     jobs: tuple[str, ...]  # the path of the jobs in an answer
     operation: Operation
+    each: Operation  # its answers are the items
     unknown: str | None = None  # the field of the answer to a batch poll with the unknown ids; None leaves them out
     events: str | None = None  # the path of the event stream
 
@@ -278,7 +279,18 @@ class Dialect:
         return self._listing(operation) if operation else None
 
     def _listing(self, operation: Operation) -> Listing:
-        return Listing(paths(operation.answers[State.PENDING].body)["jobs"], operation, self.unknown, self.events)
+        jobs = paths(operation.answers[State.PENDING].body)["jobs"]
+        return Listing(jobs, operation, self.items(operation), self.unknown, self.events)
+
+    def items(self, operation: Operation) -> Operation:
+        """Returns an operation whose answers are the items of a list or a batch poll, which have no status codes."""
+
+        def item(polled: Answer) -> Answer:
+            return Answer(body=only(polled.body, operation.item))
+
+        answers = {state: item(answer) for state, answer in self.poll.answers.items()}
+        phases = {word: item(answer) for word, answer in self.poll.phases.items()}
+        return operation.each or replace(self.poll, answers=answers, phases=phases)
 
 
 def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:

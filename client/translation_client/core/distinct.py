@@ -34,12 +34,16 @@ class Mark(Enum):
     UNCERTAIN = "uncertain"
 
 
-def indistinct(dialect: Dialect) -> tuple[State, State] | None:
-    """Returns two states with the same polls and results; None if all states differ."""
-    operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
+def indistinct(dialect: Dialect, operation: Operation) -> tuple[State, State] | None:
+    """Returns two states that look the same in polls, or in the items of a list or a batch poll; None if all differ.
+
+    After polls and batch polls, results may tell completed and failed jobs apart.
+    """
+    shown = dialect.items(operation) if operation.action in {"list", "batch_poll"} else operation
+    results = [one for one in dialect.operations if one.action == "result" and operation.action != "list"]
     for one, other in combinations((State.PENDING, State.COMPLETED, State.ERROR), 2):
-        asked = operations if State.PENDING not in {one, other} else operations[:1]
-        if not any(_are_distinct(dialect, operation, one, other) for operation in asked):
+        asked = [shown, *(() if State.PENDING in {one, other} else results)]
+        if not any(_are_distinct(dialect, each, one, other) for each in asked):
             return one, other
     return None
 

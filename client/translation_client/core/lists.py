@@ -33,7 +33,7 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> Page
     page, jobs = _page(dialect, listing, reply)
     if not isinstance(jobs, list):
         raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
-    each = listing.operation.each or dialect.poll
+    each = listing.each
     parsed, unread, ids = list[ParsedStatus](), list[ProtocolError](), list[str | None]()
     for body in (_as_polled(listing, job) for job in jobs):
         try:
@@ -119,7 +119,7 @@ def read_batch(
     unknown_ids = set(map(id_of, unknown))
     if (missing := listing.operation.missing) is not None:
         unknown_ids |= {id_of(read(missing, job).get("job_id")) for job in jobs if fits(missing, job)}
-    each, bodies = listing.operation.each or dialect.poll, [_as_polled(listing, job) for job in jobs]
+    each, bodies = listing.each, [_as_polled(listing, job) for job in jobs]
     numbered = {id_of(raw_id(each, job)): (number, job) for number, job in enumerate(bodies)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
     for job_id in ids:

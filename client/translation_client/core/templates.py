@@ -261,6 +261,13 @@ def paths(node: Node, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
     return {name: where for found in reversed(below) for name, where in found.items()}
 
 
+def only(node: Node, path: Sequence[str]) -> Node:
+    """Returns a template with nothing but its part at a path."""
+    if not path or not isinstance(node, Mapping):
+        return node
+    return {path[0]: only(node.get(path[0]), path[1:])}
+
+
 def overlaid(node: Node, other: Node) -> Node:
     """Returns a template with another one merged into it: objects are merged, everything else is replaced."""
     if isinstance(node, Mapping) and isinstance(other, Mapping):

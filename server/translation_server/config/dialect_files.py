@@ -219,16 +219,22 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
     chosen = submit.job_id.source != "path" or any("job_id" in one.parameters for one in submit.requests)
     if not chosen and "job_id" not in _readable(dialect.send) and not all("job_id" in one for one in shown["submit"]):
         raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients need it to poll")
-    for one in dialect.operations:
-        if one.action in {"list", "batch_poll"}:
-            _check_list(dialect, one, f"{place}.{one.action}")
     polled = [answer.body for state in State for answer in dialect.poll.answers_for(state)]
     if not all(isinstance(body, Mapping | Placeholder) or body in ("", None) for body in polled):
         raise FormatError(f"{place}.poll.body", "must be an object, or a placeholder alone, in every state")
-    if alike := indistinct(dialect):
+    _check_states(dialect, dialect.poll, f"{place}.poll")
+    for one in dialect.operations:
+        if one.action in {"list", "batch_poll"}:
+            _check_list(dialect, one, f"{place}.{one.action}")
+
+
+def _check_states(dialect: Dialect, operation: Operation, place: str) -> None:
+    """Checks that clients can tell the states of jobs apart in polls, or in the items of a list."""
+    if alike := indistinct(dialect, operation):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
-        where = "here" if State.PENDING in alike else "here or in result"
-        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, {where}")
+        needed = "words, fields or codes" if operation is dialect.poll else "words or fields"
+        where = "here" if State.PENDING in alike or operation.action == "list" else "here or in result"
+        raise FormatError(place, f"{problem}: give them other {needed}, {where}")
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
@@ -247,6 +253,7 @@ def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
                 )
             if operation.each is None and "job_id" not in _readable(shown):
                 raise FormatError(f"{place}.body", "{jobs} are bodies of polls, which must hold {job_id} then")
+    _check_states(dialect, operation, place)
 
 
 def _operation(name: str, table: Table, job: Table, known: Names, place: str) -> Operation:

@@ -12,7 +12,7 @@ from itertools import combinations, product
 from translation_server.core.dialects.dialect import FILE_URL, Dialect, Word
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import Operation
-from translation_server.core.dialects.template import SPECIAL, Node, Placeholder, Text
+from translation_server.core.dialects.template import SPECIAL, Node, Placeholder, Text, value_at
 from translation_server.core.job import State
 
 DISTINCT_STATES = tuple(combinations((State.PENDING, State.COMPLETED, State.ERROR), 2))
@@ -29,12 +29,15 @@ class Mark(Enum):
     UNCERTAIN = "uncertain"
 
 
-def indistinct(dialect: Dialect) -> tuple[State, State] | None:
-    """Returns two states with the same polls and results; None if all states differ."""
-    operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
+def indistinct(dialect: Dialect, operation: Operation) -> tuple[State, State] | None:
+    """Returns two states that look the same in polls, or in the items of a list or a batch poll; None if all differ.
+
+    After polls and batch polls, results may tell completed and failed jobs apart.
+    """
+    results = [one for one in dialect.operations if one.action == "result" and operation.action != "list"]
     for one, other in DISTINCT_STATES:
-        asked = operations if State.PENDING not in {one, other} else operations[:1]
-        if not any(_are_distinct(dialect, operation, one, other) for operation in asked):
+        asked = [operation, *(() if State.PENDING in {one, other} else results)]
+        if not any(_are_distinct(dialect, each, one, other) for each in asked):
             return one, other
     return None
 
@@ -48,9 +51,15 @@ def _are_distinct(dialect: Dialect, operation: Operation, one: State, other: Sta
 
 
 def _shown(dialect: Dialect, operation: Operation, state: State) -> list[tuple[int, object]]:
-    """Returns the codes and bodies of the answers in a state: one for each of the state's words."""
-    answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
-    return [(answer.code, _symbolic(answer.body, dialect, state, word)) for word, answer in answers]
+    """Returns the codes and bodies of the answers in a state, or of items, which have no codes: one for each word."""
+    is_list = operation.action in {"list", "batch_poll"}
+    each = (operation.each or dialect.poll) if is_list else operation
+    shown = []
+    for word in dialect.words[state]:
+        answer = each.answer_for(state, word)
+        body = _symbolic(answer.body, dialect, state, word)
+        shown.append((0 if is_list else answer.code, value_at(body, operation.item) if operation.item else body))
+    return shown
 
 
 def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
