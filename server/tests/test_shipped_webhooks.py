@@ -114,6 +114,8 @@ def test_value_of_the_callers_header_is_never_shown(server, submit, receiver):
     for path in (f"/sandbox/jobs/{created['id']}", "/sandbox/webhooks", "/sandbox/requests"):
         answer = server.get(path)
         assert (answer.status_code, "mine-alone" in answer.text) == (200, False), path
+    [delivery] = server.get("/sandbox/webhooks").json()["deliveries"]
+    assert delivery["attempts"][0]["request"]["headers"]["x-my-secret"] == "(not shown)"
     assert server.get(f"/sandbox/jobs/{created['id']}").json()["input"]["webhook_auth_header_name"] == "X-My-Secret"
 
 

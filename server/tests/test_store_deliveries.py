@@ -9,7 +9,7 @@ from tests.stores import add
 from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import State
 from translation_server.core.webhook_events import END, delivery_id, event_position
-from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, SentRequest, Webhook
 from translation_server.storage import Cutoff, open_store
 
 START = FeedPosition(0.0, 0)
@@ -52,7 +52,9 @@ async def test_change_of_a_job_moves_its_end(store):
 
 async def test_recorded_end_is_not_found_again(store):
     job = await add(store, webhook=HOOK)
-    delivered = delivery_of(job, state=DeliveryState.DELIVERED, attempts=(Attempt(1010.0, 5.0, 0.1, 200),))
+    requests = None, SentRequest({"webhook-id": "msg_1"}, 2, None), SentRequest({}, 3, "{ }")
+    attempts = tuple(Attempt(1010.0, 5.0, 0.1, 200, request=request) for request in requests)
+    delivered = delivery_of(job, state=DeliveryState.DELIVERED, attempts=attempts)
     await store.record_deliveries("ann", [delivered])
     assert await store.jobs_to_notify("ann", START, 1e9, 10) == []
     assert await store.owners_to_notify() == {}

@@ -224,6 +224,39 @@ def test_delivery_can_have_another_content_type(api, receiver, submit):
     wait_until(lambda: attempts(api) == [("wrong-type", 204)])
 
 
+@pytest.mark.parametrize(
+    "kind", [*FORGED, "doubled", "stale", "huge-body", "wrong-type", "lost", "latency", "out-of-order", "burst"]
+)
+def test_attempts_show_the_requests_that_the_receiver_got(api, receiver, submit, kind):
+    api.set_faults(rule(kind, route=["webhook"], nth=[1]))
+    submit()
+    wait_until(lambda: deliveries(api))
+    api.set_clock(advance=6)
+    wait_until(lambda: deliveries(api)[0]["state"] == "delivered")
+    [delivery] = deliveries(api)
+    sent = [attempt["request"] for attempt in delivery["attempts"] if attempt["request"]]
+    assert [request["size"] for request in sent if request["body"] == delivery["body"]] == []
+    shown = sorted((_headers(one["headers"]), one["size"], (one["body"] or delivery["body"])[:10_000]) for one in sent)
+    got = receiver.take(len(sent))
+    assert receiver.is_quiet()
+    assert shown == sorted((_headers(one.headers), len(one.text.encode()), one.text[:10_000]) for one in got)
+    changes_body = kind in {"changed-body", "other-job", "stale", "huge-body"}
+    assert [bool(request["body"]) for request in sent].count(True) == changes_body
+
+
+def _headers(headers):
+    return sorted(item for item in headers.items() if item[0] not in {"host", "content-length"})
+
+
+def test_attempt_that_is_cut_off_shows_how_much_was_sent(api, receiver, submit):
+    api.set_faults(rule("truncate", keep=0.25, route=["webhook"], nth=[1]))
+    submit()
+    beginning = receiver.cut_off.get(timeout=PATIENCE)
+    wait_until(lambda: deliveries(api))
+    [attempt] = deliveries(api)[0]["attempts"]
+    assert (attempt["request"]["size"], attempt["request"]["body"]) == (len(beginning.encode()), None)
+
+
 def test_rules_without_a_route_for_requests_leave_webhooks_alone(api, receiver, submit):
     kinds = ["latency", "truncate", "wrong-type"]
     submit({"paused": True})

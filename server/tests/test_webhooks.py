@@ -11,6 +11,7 @@ from tests.api import is_problem
 from tests.processes import wait_until
 from tests.receivers import receiving
 from translation_server.config.local_networks import local_networks
+from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.webhooks import RETRY_DELAYS
 
 SECRET, OTHER_SECRET = "whsec_c2VjcmV0", "whsec_YW5vdGhlciBzZWNyZXQ="
@@ -303,6 +304,29 @@ class TestSandbox:
         assert [[one["job_id"] for one in page] for page in pages] == [[ids[2], ids[1]], [ids[0]]]
         assert is_problem(api.get("/sandbox/webhooks", params={"after": "msg_other"}), 422)
 
+    def test_page_of_large_deliveries_is_bounded(self, api, receiver):
+        output = {"text": "x" * 200_000}
+        for _ in range(30):
+            simulate = NOW | {"output": output}
+            api.submit({"simulate": simulate, "webhook": {"url": receiver.url}})
+        receiver.take(30)
+        wait_until(
+            lambda: (
+                len({one["id"] for page in api.pages("/sandbox/webhooks", limit=100) for one in page["deliveries"]})
+                == 30
+            )
+        )
+        pages = [page["deliveries"] for page in api.pages("/sandbox/webhooks", limit=100)]
+        assert len(pages) > 1
+        assert all(sum(len(one["body"]) for one in page) < MAX_PAGE_SIZE + 300_000 for page in pages)
+
+    def test_attempt_that_reaches_nobody_has_no_request(self, start):
+        api = start(webhook_allow="receiver.invalid")
+        api.submit({"simulate": NOW, "webhook": {"url": "http://receiver.invalid/"}})
+        wait_until(lambda: deliveries(api))
+        [attempt] = deliveries(api)[0]["attempts"]
+        assert (attempt["request"], bool(attempt["error"])) == (None, True)
+
     def test_due_events_are_shown_until_their_first_attempt_is_answered(self, api, receiver, submit):
         receiver.hold.clear()
         ids = [submit(secret=SECRET) for _ in range(3)]
@@ -336,6 +360,8 @@ class TestSandbox:
         [received] = receiver.take()
         assert received.type == "ping"
         Webhook(SECRET).verify(received.text, received.headers)
+        request = answer.json()["request"]
+        assert (request["body"], request["headers"]["webhook-id"]) == (received.text, received.id)
         assert is_problem(api.post("/sandbox/webhooks/ping", json={"url": "http://10.1.2.3/"}), 422)
 
     def test_reset_ends_all_deliveries(self, api, receiver, submit):

@@ -22,7 +22,16 @@ from translation_server.service.deliveries import Deliveries
 from translation_server.service.jobs import Service
 from translation_server.service.webhook_policy import UnusableUrl
 
-EXAMPLE_ATTEMPT = {"at": "2026-01-02T03:04:05.000Z", "seconds": 0.012, "status": 204, "error": None, "answer": ""}
+EXAMPLE_ATTEMPT = {
+    "at": "2026-01-02T03:04:05.000Z",
+    "request": {"headers": {"content-type": "application/json"}, "size": 24, "body": None},
+    "seconds": 0.012,
+    "status": 204,
+    "error": None,
+    "answer": "",
+    "retry_after": None,
+    "fault": None,
+}
 EXAMPLE = {
     "id": "msg_0Xv3rZkq6bV1lJ7d9y2s8QwE",
     "event": "completed",

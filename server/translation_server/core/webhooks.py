@@ -5,6 +5,7 @@ delivery is stored with the time of the next one. Times are virtual times of the
 epoch; only signatures have wall times, because receivers compare them with theirs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -21,11 +22,13 @@ RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 """How long after an attempt the next one follows, in seconds: the schedule that Standard Webhooks recommends."""
 
 JITTER = 0.1
-"""The largest fraction by which such a delay is lengthened, so that deliveries that failed together are spread."""
+"""The largest fraction by which such a delay differs, so that deliveries that failed together are spread."""
 
 ACCEPTED = range(200, 300)  # the status codes of a receiver that has accepted a delivery
 GONE = 410  # the status code of a receiver that wants no more deliveries to this URL
 MAX_DEPTH = 3  # how many deliveries may lead to a submission with a webhook; after more, it is refused as a loop
+MAX_ATTEMPTS = 100  # how many attempts of a delivery are kept: the newest
+SHOWN_BODY = 10_000  # how many characters of a body that a fault rule has changed are kept
 MAX_RETRY_AFTER = 86_400.0  # how many seconds a receiver may ask to wait at most
 
 
@@ -90,6 +93,21 @@ class DeliveryState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SentRequest:
+    """The request of an attempt.
+
+    Attributes:
+        headers: Its headers, besides those that every request has.
+        size: How many bytes of its body were sent.
+        body: Its body; None if it is that of the delivery. Of a body that a fault rule has changed, the beginning.
+    """
+
+    headers: Mapping[str, str]
+    size: int
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt of a delivery, with the receiver's answer, or the reason why there is none."""
 
@@ -102,6 +120,7 @@ class Attempt:
     retry_after: float | None = None  # how many seconds the receiver asks to wait
     fault: str | None = None  # the kind of the fault rule that changed it
     extra: bool = False  # whether a fault rule made it besides the attempts of the schedule
+    request: SentRequest | None = None  # None if nothing was sent
 
     @property
     def was_accepted(self) -> bool:
@@ -136,6 +155,13 @@ class Delivery:
     copies: tuple[VirtualTime, ...] = ()  # when it is made again after it was accepted, because of a fault rule
 
     @property
+    def size(self) -> int:
+        """About how many characters of its body, its requests and its answers it holds."""
+        requests = [attempt.request for attempt in self.attempts if attempt.request]
+        sent = sum(len(request.body or "") + sum(map(len, request.headers.values())) for request in requests)
+        return len(self.body) + sent + sum(len(attempt.answer or "") for attempt in self.attempts)
+
+    @property
     def number(self) -> int:
         """The number of the next attempt of the schedule, from 1."""
         return 1 + sum(not attempt.extra for attempt in self.attempts)
@@ -152,20 +178,20 @@ class Delivery:
     def after(self, attempt: Attempt, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> "Delivery":
         """Returns the delivery after an attempt, which ends it or makes the next one due."""
         number = self.number - 1
-        attempted = replace(self, attempts=(*self.attempts, attempt), next_at=None)
+        attempted = replace(self.with_attempts(attempt), next_at=None)
         if attempt.was_accepted:
             return replace(attempted, state=DeliveryState.DELIVERED).next_copy()
         if attempt.status == GONE:
             return replace(attempted, state=DeliveryState.GONE)
         if number >= len(retry_delays):
             return replace(attempted, state=DeliveryState.FAILED)
-        spread = 1 + JITTER * uniform(seeded_entropy(self.id, number)[:8])
+        spread = 1 + JITTER * (2 * uniform(seeded_entropy(self.id, number)[:8]) - 1)
         pause = max(retry_delays[number] * spread, min(attempt.retry_after or 0.0, MAX_RETRY_AFTER))
         return replace(attempted, state=DeliveryState.PENDING, next_at=VirtualTime(attempt.at + pause))
 
-    def with_extra(self, *attempts: Attempt) -> "Delivery":
-        """Returns the delivery with attempts besides those of the schedule, which change nothing else."""
-        return replace(self, attempts=self.attempts + attempts)
+    def with_attempts(self, *attempts: Attempt) -> "Delivery":
+        """Returns the delivery with further attempts, which change nothing else."""
+        return replace(self, attempts=(*self.attempts, *map(self._storable, attempts))[-MAX_ATTEMPTS:])
 
     def postponed(self, until: VirtualTime) -> "Delivery":
         """Returns the delivery with its next attempt due at a later time."""
@@ -178,3 +204,10 @@ class Delivery:
     def due_again(self, now: VirtualTime) -> "Delivery":
         """Returns the delivery with one more attempt due now, whatever its state is."""
         return replace(self, state=DeliveryState.PENDING, next_at=now)
+
+    def _storable(self, attempt: Attempt) -> Attempt:
+        """Returns an attempt as it is kept: the body is there already, if it is that of the delivery."""
+        if attempt.request is None or attempt.request.body is None:
+            return attempt
+        body = None if attempt.request.body == self.body else attempt.request.body[:SHOWN_BODY]
+        return replace(attempt, request=replace(attempt.request, body=body))

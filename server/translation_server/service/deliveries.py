@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
-from translation_server.core.change_feed import is_full
+from translation_server.core.change_feed import MAX_PAGE_SIZE, is_full
 from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
@@ -143,8 +143,13 @@ class Deliveries:
                 raise KeyError(after)
             before = last.ordinal, last.stage
         found = await self._store.deliveries(owner, limit=limit + 1, before=before)
-        page = found[:limit]
-        return page, page[-1].id if len(found) > limit else None
+        page, size = list[Delivery](), 0
+        for delivery in found[:limit]:
+            page.append(delivery)
+            size += delivery.size
+            if size >= MAX_PAGE_SIZE:
+                break
+        return page, page[-1].id if len(page) < len(found) else None
 
     async def due(self, owner: str, limit: int) -> list[tuple[Job, JobEvent]]:
         """Returns the owner's next events that are due and whose first attempt is not stored yet, with their jobs."""

@@ -95,7 +95,7 @@ class Attempts:
     async def make(self, job: Job, delivery: Delivery, clock: Clock) -> Delivery:
         """Makes the next attempt of a delivery of a job, and returns the delivery after it."""
         if delivery.is_copy:
-            return delivery.with_extra(await self._extra("doubled", job, delivery, clock)).next_copy()
+            return delivery.with_attempts(await self._extra("doubled", job, delivery, clock)).next_copy()
         now = clock.virtual(self._clock())
         if is_out_of_order(job, delivery):
             return delivery.postponed(after_end(job, now))
@@ -104,7 +104,7 @@ class Attempts:
             return self._after(delivery, await self._send(job, delivery, clock))
         rule, entropy = firing.rule, firing.entropy
         if isinstance(rule, Latency | OutOfOrder | Burst):
-            postponed = delivery.with_extra(self._not_made(clock, rule.kind, "postponed"))
+            postponed = delivery.with_attempts(self._not_made(clock, rule.kind, "postponed"))
             return postponed.postponed(_later(rule, entropy, job, now))
         return await self._faulty(rule, entropy, job, delivery, clock)
 
@@ -117,12 +117,12 @@ class Attempts:
                 return await self._doubled(rule, job, delivery, clock)
             case Forged():
                 forged, distortion = self._forgery(rule.kind, job, delivery, entropy)
-                delivery = delivery.with_extra(await self._extra(rule.kind, forged, delivery, clock, distortion))
+                delivery = delivery.with_attempts(await self._extra(rule.kind, forged, delivery, clock, distortion))
                 return self._after(delivery, await self._send(job, delivery, clock))
             case Stale():
                 after = self._after(delivery, await self._send(job, delivery, clock))
                 stale = stale_delivery(job, delivery, self.render)
-                return after.with_extra(await self._extra(rule.kind, job, stale, clock))
+                return after.with_attempts(await self._extra(rule.kind, job, stale, clock))
             case HugeBody(size=size):
                 huge = replace(delivery, body=delivery.body.ljust(size))
                 return self._after(delivery, replace(await self._send(job, huge, clock), fault=rule.kind))
@@ -161,7 +161,7 @@ class Attempts:
             return self._after(replace(delivery, copies=later) if attempt.was_accepted else delivery, attempt)
         attempts = await asyncio.gather(*(self._send(job, delivery, clock) for _ in range(rule.copies)))
         first, *others = sorted(attempts, key=lambda attempt: not attempt.was_accepted)
-        return self._after(delivery, first).with_extra(
+        return self._after(delivery, first).with_attempts(
             *(replace(other, fault=rule.kind, extra=True) for other in others)
         )
 

@@ -9,10 +9,10 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult
 
 from translation_server.core.clock import Clock, WallTime
-from translation_server.core.webhooks import Attempt, Delivery, Webhook
-from translation_server.service.webhook_http import PORTS, Answer, Http
+from translation_server.core.webhooks import Attempt, Delivery, SentRequest, Webhook
+from translation_server.service.webhook_http import PORTS, Http
 from translation_server.service.webhook_policy import UnusableUrl, WebhookPolicy, split_url
-from translation_server.service.webhook_signatures import own_headers
+from translation_server.service.webhook_signatures import own_headers, shown_headers
 from translation_server.version import __version__
 
 TIMEOUT = 15.0  # how long an attempt may take, in seconds
@@ -28,6 +28,10 @@ class Message:
     headers: Mapping[str, str]
     body: bytes
     cut_at: int | None = None  # after how many bytes of the body the connection ends; None if it is sent whole
+
+    def shown(self, webhook: Webhook) -> SentRequest:
+        """Returns the request as the webhook's owner sees it."""
+        return SentRequest(shown_headers(self.headers, webhook), len(self.body[: self.cut_at]), self.body.decode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +91,14 @@ class WebhookSender:
     ) -> Attempt:
         """Makes an attempt for a user, and returns its result; ``clock`` is that of their sandbox."""
         wall, began = self._clock(), time.monotonic()
-        status, error, answer, retry_after = None, None, None, None
+        status, error, answer, retry_after, sent = None, None, None, None, None
         try:
             async with asyncio.timeout(self._timeout):
+                url = split_url(delivery.url)
+                addresses = await self._addresses(url)
                 message = distortion.apply(signed_message(delivery, webhook, WallTime(wall - distortion.age)))
-                received = await self._post(user, delivery.url, message)
+                sent = message.shown(webhook)
+                received = await self._http.post(user, url, addresses, message.headers, message.body, message.cut_at)
             status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
             retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
@@ -99,16 +106,11 @@ class WebhookSender:
         except (OSError, UnusableUrl) as failure:
             error = str(failure) or type(failure).__name__
         seconds = round(time.monotonic() - began, 3)
-        return Attempt(clock.virtual(wall), wall, seconds, status, error, answer, retry_after)
+        return Attempt(clock.virtual(wall), wall, seconds, status, error, answer, retry_after, request=sent)
 
     async def close(self) -> None:
         """Closes the connections."""
         self._http.close()
-
-    async def _post(self, user: str, url: str, message: Message) -> Answer:
-        parts = split_url(url)
-        addresses = await self._addresses(parts)
-        return await self._http.post(user, parts, addresses, message.headers, message.body, message.cut_at)
 
     async def _addresses(self, url: SplitResult) -> list[str]:
         """Returns the allowed addresses of a URL's host.

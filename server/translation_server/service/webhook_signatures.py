@@ -2,15 +2,17 @@
 
 import hmac
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 
 from standardwebhooks import Webhook as Signer
 
 from translation_server.core.clock import WallTime
-from translation_server.core.dialects.template import Names, Node, ValueOf, fill, parse
+from translation_server.core.dialects.template import Names, Node, ValueOf, fill, names, parse
 from translation_server.core.webhooks import Delivery, Signature, Webhook
 
+HIDDEN = "(not shown)"
 NAMES: Names = dict.fromkeys(("job_id", "delivery_id", "timestamp", "url", "body", "signature"))
 
 
@@ -32,6 +34,12 @@ def own_headers(delivery: Delivery, webhook: Webhook, wall: WallTime) -> dict[st
         values["signature"] = _hmac(webhook.signature, secret, _filled(webhook.signature.text, values.get))
         headers[webhook.signature.header.lower()] = _filled(webhook.signature.value, values.get)
     return headers
+
+
+def shown_headers(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
+    """Returns headers for their reader: a fixed value of the webhook's own is hidden, because it may be a secret."""
+    fixed = {name.lower() for name, value in webhook.headers if not names(_parsed(value))}
+    return {name: HIDDEN if name in fixed else value for name, value in headers.items()}
 
 
 def _standard(delivery: Delivery, prefix: str, secrets: tuple[str, ...], wall: WallTime) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission, json_text
 from translation_server.core.webhook_events import next_event_at
-from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Signature, Webhook
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, SentRequest, Signature, Webhook
 
 TYPES = {
     "id": "text",
@@ -100,7 +100,7 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
 def delivery_of(text: str) -> Delivery:
     """Returns the delivery of a stored document."""
     document = json.loads(text)
-    document["attempts"] = tuple(Attempt(**attempt) for attempt in document["attempts"])
+    document["attempts"] = tuple(map(_attempt_of, document["attempts"]))
     document["copies"] = tuple(document.get("copies", ()))
     return Delivery(**document | {"state": DeliveryState(document["state"])})
 
@@ -110,6 +110,11 @@ def delivery_row(delivery: Delivery, key: str) -> tuple[object, ...]:
     gone = delivery.url if delivery.state is DeliveryState.GONE else None
     place = (key, delivery.ordinal, delivery.stage)
     return (*place, delivery.id, delivery.next_at, gone, json_text(asdict(delivery)))
+
+
+def _attempt_of(document: dict[str, Any]) -> Attempt:
+    request = document.get("request")
+    return Attempt(**document | {"request": request and SentRequest(**request)})
 
 
 def _webhook_of(text: str) -> Webhook:

@@ -47,6 +47,11 @@ export function webhooksView() {
  */
 export function attempts(delivery) {
   return delivery.attempts.length === 0 ? null : table(`Attempts of ${delivery.event}`, Object.keys(delivery.attempts[0]),
-    delivery.attempts.map((/** @type {any} */ each) =>
-      Object.values(each).map((value) => (value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)))));
+    delivery.attempts.map((/** @type {any} */ each) => Object.values(each).map(cell)));
+}
+
+/** @param {unknown} value */
+function cell(value) {
+  if (value === null) return "";
+  return typeof value === "object" ? h("code", {}, JSON.stringify(value)) : String(value);
 }
