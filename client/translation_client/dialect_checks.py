@@ -32,6 +32,26 @@ def parameter_names(path: str) -> list[str]:
     return [found[1] for found in PARAMETER.finditer(path)]
 
 
+def form_of(path: str) -> str:
+    """Returns a path with ` * ` in place of each parameter of one segment, and ` ** ` of each of several."""
+
+    def wildcards(found: re.Match[str]) -> str:
+        return re.sub(r"\*\*?", r" \g<0> ", found[2] or ("**" if found[0].endswith(":path}") else "*"))
+
+    return PARAMETER.sub(wildcards, path)
+
+
+def leads_below(path: str, mount: str) -> bool:
+    """Returns whether a request with a path can be at a mount, or below it."""
+    segments, of_mount = form_of(path).split("/"), mount.split("/")
+    for mine, other in zip(segments, of_mount, strict=False):
+        if " ** " in mine:
+            return True
+        if mine != other and " * " not in mine:
+            return False
+    return len(segments) >= len(of_mount)
+
+
 def operations_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Returns the operations of a kind by their places in the file, such as `poll` and `view.words`."""
     found = {action: job[action] for action in ACTIONS if job[action] is not None}
@@ -170,9 +190,8 @@ def check_requests(file: Mapping[str, Any]) -> None:
                 f"{place}.accepts", "untyped is JSON of any Content-Type: there cannot be form or any, too"
             )
         for method, path in operation["request"]:
-            form = PARAMETER.sub(lambda found: found[0].replace(found[1], "", 1), path)
             shared = (name, path, operation["job_id"]) if action_of(name) in WITH_ID else None
-            request = _Request(place, (method, form), operation["where"], shared)
+            request = _Request(place, (method, form_of(path)), operation["where"], shared)
             for other in seen:
                 if request.clashes(other):
                     problem = f"{method} {path} is a request of {other.place} too"

@@ -11,10 +11,10 @@ from typing import Any
 
 from translation_client.dialect_checks import (
     PAGINGS,
-    PARAMETER,
     STATES,
     check_kind,
     check_requests,
+    form_of,
     parameter_names,
     phases,
 )
@@ -115,8 +115,7 @@ def _take_request(value: object, place: str) -> tuple[str, str]:
         raise FormatError(place, f"{value!r} may not have the segments . and .., which clients resolve")
     if len(re.findall(r":path\}|\*\*", path)) > 1:
         raise FormatError(place, f"{value!r} may have one parameter of several segments")
-    wildcards = PARAMETER.sub(lambda found: f" {found[2] or '*'} ", path)
-    if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in wildcards.split("/")):
+    if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in form_of(path).split("/")):
         raise FormatError(place, f"{value!r} may have one parameter in each segment")
     return method, path
 
@@ -156,7 +155,7 @@ WORD = value_of(
 )
 HEADERS = without_twins(tables(HEADER_VALUE, HEADER_NAME, "headers by their names", {}, key="the name of a header"))
 REQUEST = Shape(
-    'a method and a path such as "POST /tasks", with {name} for a parameter',
+    f'{", ".join(METHODS[:-1])} or {METHODS[-1]}, and a path such as "/tasks", with {{name}} for a parameter',
     _take_request,
     schema={"type": "string", "pattern": f"^({'|'.join(METHODS)}) /"},
 )

@@ -69,13 +69,30 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         read_dialects(f"openai,{tmp_path}/openai.toml", OWN_NAMES)
 
 
-@pytest.mark.parametrize("mount", ["/openai", "/openai/v1", "/mine"])
-def test_apis_may_share_a_mount_unless_their_requests_clash(tmp_path, mount):
+@pytest.mark.parametrize("mount", ["/openai", "/openai/v2", "/openai/v1/mine", "/open"])
+def test_apis_may_share_the_beginning_of_a_mount(tmp_path, mount):
     (tmp_path / "mine.toml").write_text(f'mount = "{mount}"\n{CORPUS["good"]}')
     assert {dialect.name for dialect in read_dialects(f"openai,{tmp_path}/mine.toml", OWN_NAMES)} == {"openai", "mine"}
-    (tmp_path / "mine.toml").write_text(f'mount = "/openai/v1"\n{CORPUS["good"].replace("/tasks", "/videos")}')
-    with pytest.raises(DialectError, match="POST /openai/v1/videos is taken by the dialect openai"):
-        read_dialects(f"openai,{tmp_path}/mine.toml", OWN_NAMES)
+
+
+@pytest.mark.parametrize("listed", ["all,{}", "{},all"])
+@pytest.mark.parametrize(
+    ("mount", "path", "says"),
+    [
+        ("/openai/v1", "/tasks", "mount: /openai/v1 is the mount of openai, too: choose another one, or describe both"),
+        ("/openai", "/v1/tasks", "job.task.submit: POST /openai/v1/tasks is below the mount of openai: choose another"),
+        ("/openai", "/v1", "job.task.submit: POST /openai/v1 is below the mount of openai"),
+        ("/openai", "/{a}", "job.task.submit: POST /openai/{a} is below the mount of openai"),
+        ("/openai", "/{a=*/tasks}/x", "job.task.submit: POST /openai/{a=*/tasks}/x is below the mount of openai"),
+        ("/openai", "/{a:path}/x", "job.task.submit: POST /openai/{a:path}/x is below the mount of openai"),
+    ],
+)
+def test_no_request_of_an_api_is_at_the_mount_of_another_one(tmp_path, listed, mount, path, says):
+    (tmp_path / "mine.toml").write_text(f'mount = "{mount}"\n{CORPUS["good"].replace("POST /tasks", f"POST {path}")}')
+    with pytest.raises(DialectError) as refused:
+        read_dialects(listed.format(tmp_path / "mine.toml"), OWN_NAMES)
+    assert str(refused.value).startswith(f"DIALECTS={tmp_path}/mine.toml: {says}")
+    assert "\n" not in str(refused.value)
 
 
 def test_all_stands_for_the_shipped_ones():

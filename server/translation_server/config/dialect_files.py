@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from translation_server.config.dialect_answers import Table, answer_of, headers_of, parsed, place_of
-from translation_server.config.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
+from translation_server.config.dialect_checks import (
+    action_of,
+    leads_below,
+    operations_of,
+    parameter_names,
+    parameters,
+    phases,
+)
 from translation_server.config.dialect_format import take_file
 from translation_server.config.dialect_shapes import FormatError, below
 from translation_server.config.webhook_formats import webhook_format
@@ -35,7 +42,6 @@ from translation_server.core.dialects.operations import (
     RequestPattern,
     Where,
 )
-from translation_server.core.dialects.routes import routes
 from translation_server.core.dialects.template import (
     Names,
     Node,
@@ -104,12 +110,30 @@ def read_dialects(
         if name in files:
             raise DialectError(f"DIALECTS={one}: two APIs have the name {name}")
         files[name] = path
-    dialects = [dialect for path in files.values() for dialect in read_api(path, taken, file_types)]
-    try:
-        routes([*DIALECTS, *dialects])
-    except DialectError as error:
-        raise DialectError(f"DIALECTS={listed}: {error}") from None
-    return tuple(dialects)
+    dialects = tuple(dialect for path in files.values() for dialect in read_api(path, taken, file_types))
+    apis = {dialect.api.name: dialect.api for dialect in dialects}
+    for name in sorted(apis, key=shipped().__contains__):
+        if problem := next(filter(None, (_overlap(apis[name], dialects, other) for other in apis.values())), None):
+            raise DialectError(f"DIALECTS={files[name]}: {problem}")
+    return dialects
+
+
+def _overlap(api: Api, dialects: Iterable[Dialect], other: Api) -> str | None:
+    """Returns what is wrong if requests of an API are at the mount of another one, which has its own callers."""
+    if other is api or not f"{other.mount}/".startswith(f"{api.mount}/"):
+        return None
+    if other.mount == api.mount:
+        remedy = "choose another one, or describe both in one file, as two kinds of job"
+        return f"mount: {api.mount} is the mount of {other.name}, too: {remedy}"
+    kinds = [one for one in dialects if one.api is api]
+    operations = [(f"job.{kind.kind}.{one.action}", one) for kind in kinds for one in kind.operations]
+    operations += [("fixed", one) for one in api.fixed]
+    for place, operation in operations:
+        for pattern in operation.requests:
+            if leads_below(mounted := api.mount + pattern.path, other.mount):
+                problem = f"{pattern.method} {mounted} is below the mount of {other.name}"
+                return f"{place}: {problem}: choose another path or another mount"
+    return None
 
 
 def read_api(
