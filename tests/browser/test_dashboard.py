@@ -190,6 +190,9 @@ def test_delivery_is_made_again(page, api, receiver):
     expect(hooks.locator("summary")).to_contain_text("delivered, 1 attempt")
     hooks.get_by_role("button", name="Redeliver").click()
     expect(hooks.locator("summary")).to_contain_text("2 attempts")
+    expect(hooks.locator("pre").last).to_contain_text(
+        re.compile(r"Request of attempt 2, \d+ bytes\ncontent-type: application/json")
+    )
     assert receiver.posts == 2
 
 

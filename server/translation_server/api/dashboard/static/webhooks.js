@@ -36,7 +36,8 @@ export function webhooksView() {
         await update();
       })),
       attempts(one),
-      h("pre", { tabindex: "0" }, one.body ?? ""));
+      h("h3", {}, "Body"), h("pre", { tabindex: "0" }, one.body ?? ""),
+      h("h3", {}, "Requests"), h("pre", { tabindex: "0" }, requests(one)));
   }
   return { update };
 }
@@ -46,12 +47,19 @@ export function webhooksView() {
  * @param {any} delivery
  */
 export function attempts(delivery) {
-  return delivery.attempts.length === 0 ? null : table(`Attempts of ${delivery.event}`, Object.keys(delivery.attempts[0]),
-    delivery.attempts.map((/** @type {any} */ each) => Object.values(each).map(cell)));
+  const rows = delivery.attempts.map((/** @type {any} */ { request: _, ...one }) => one);
+  return rows.length === 0 ? null : table(`Attempts of ${delivery.event}`, Object.keys(rows[0]),
+    rows.map((/** @type {any} */ row) => Object.values(row).map((value) => value === null ? "" : String(value))));
 }
 
-/** @param {unknown} value */
-function cell(value) {
-  if (value === null) return "";
-  return typeof value === "object" ? h("code", {}, JSON.stringify(value)) : String(value);
+/**
+ * The requests of a delivery's attempts, as text.
+ * @param {any} delivery
+ */
+function requests(delivery) {
+  return delivery.attempts.flatMap((/** @type {any} */ { request: sent }, /** @type {number} */ index) => sent === null ? [] : [[
+    `Request of attempt ${index + 1}, ${sent.size} bytes`,
+    ...Object.entries(sent.headers).map(([name, value]) => `${name}: ${value}`),
+    ...(sent.body === null ? [] : ["", sent.body]),
+  ].join("\n")]).join("\n\n");
 }
