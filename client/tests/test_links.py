@@ -242,6 +242,8 @@ class TestTokens:
         ("fal", "poll", {"poll": "status_url", "result": "response_url", "cancel": "cancel_url"}),
         ("replicate", "submit", {"poll": "urls.get", "cancel": "urls.cancel"}),
         ("azure", "submit", {"poll": "operation-location"}),
+        ("azure-maps", "submit", {"poll": "location"}),
+        ("azure-maps", "poll", {"poll": "location"}),
         ("openai#video", "poll", {}),
         ("start", "poll", {}),
     ],
@@ -251,5 +253,5 @@ def test_shipped_dialects_say_where_the_addresses_are(name, action, places):
     answer = dialect.operation(action).answers[State.PENDING]
     body = {"urls": {}} | {place: f"https://h/{place}" for place in places.values()}
     body["urls"] = {key: f"https://h/urls.{key}" for key in ("get", "cancel")}
-    found = links(dialect, answer, {"operation-location": "https://h/operation-location"}, body)
+    found = links(dialect, answer, {name: f"https://h/{name}" for name in ("operation-location", "location")}, body)
     assert found == {action: f"https://h/{place}" for action, place in places.items()}

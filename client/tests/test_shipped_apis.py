@@ -29,6 +29,7 @@ FAILURES = {
     "openai#response": "server_error",
     "openai#batch": "server_error",
     "azure": "InternalServerError",
+    "azure-maps": "400 BadRequest",
     "aws-mediaconvert": "1040",
     "runway#video": "INTERNAL.BAD_OUTPUT.CODE01",
     "runway#image": "INTERNAL.BAD_OUTPUT.CODE01",
@@ -50,6 +51,7 @@ class Api(NamedTuple):
     cancels: bool = True  # whether it has a cancellation
     makes_file: bool = True  # whether its jobs make a video, and not text
     has_output: bool = True
+    says: str = "simulated"  # a word of an output that is no file
     says_why: bool = True  # whether a failed job has a reason
     shows_cancelled: bool = True  # whether a cancelled job looks different from a failed one
     unknown_id: str = "unknown"
@@ -62,6 +64,7 @@ class Api(NamedTuple):
 OPENAI = dict.fromkeys((401, 404, 422), "invalid_request_error")
 BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
+AZURE_MAPS = {401: "Unauthorized", 404: "404 NotFound", 422: "400 BadRequest"}
 GOOGLE = {401: "UNAUTHENTICATED", 404: "NOT_FOUND", 422: "INVALID_ARGUMENT"}
 TWELVELABS = {401: "api_key_invalid", 404: "resource_not_exist", 422: "parameter_invalid"}
 APIS = [
@@ -90,6 +93,20 @@ APIS = [
         required="urlSource",
         cancels=False,
         makes_file=False,
+    ),
+    Api(
+        "azure-maps",
+        "/azure-maps",
+        {
+            "origins": {"type": "MultiPoint", "coordinates": [[4.8, 52.3]]},
+            "destinations": {"type": "MultiPoint", "coordinates": [[4.9, 52.4]]},
+        },
+        AZURE_MAPS,
+        {},
+        required="origins",
+        cancels=False,
+        makes_file=False,
+        says="routeSummary",
     ),
     Api(
         "luma#video",
@@ -266,7 +283,7 @@ def test_completed_job_has_its_output(opened, api, tmp_path):
         elif api.makes_file:
             assert client.download(final, tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
         else:
-            assert "simulated" in json.dumps(final.output)
+            assert api.says in json.dumps(final.output)
 
 
 def test_failed_job_says_why(opened, api, sandbox):

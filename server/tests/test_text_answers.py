@@ -61,6 +61,16 @@ def test_of_two_conditions_the_narrower_one_counts(api, job_id):
     assert text(answer) == (200, ["application/x-ndjson"], "")
 
 
+def test_a_poll_without_a_body_has_no_content_type(start, own_dialect):
+    poll = 'poll.when.pending = {code = 202, body = "", headers.Location = "{base_url}/tasks/{job_id}"}'
+    api = start(dialects=own_dialect(end=poll))
+    place = f"/own/tasks/{api.post('/own/tasks', json={}).json()['id']}"
+    for _ in range(2):  # the second answer is from the cache
+        answer = api.get(place)
+        assert text(answer) == (202, [], "")
+        assert answer.headers["location"].endswith(place)
+
+
 def test_an_error_may_be_a_text(api):
     assert text(api.get("/own/tasks/x")) == (404, ["text/plain; charset=utf-8"], "No: You have no job of this id.")
 

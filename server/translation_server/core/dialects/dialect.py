@@ -103,7 +103,7 @@ class PartialBody(NamedTuple):
         tag: A weak entity tag of the body, which stays while only the missing values change.
         code: The status code.
         headers: The answer's own headers.
-        media_type: Its content type, unless that is one of these headers.
+        media_type: Its content type, unless that is one of these headers, or there is no body.
         is_text: Whether a JSON text is sent as what it says, because the content type is not JSON's.
         hints: The templates of the headers that say when to poll next; None for those of the native API.
     """
@@ -291,13 +291,14 @@ class Dialect:
 
         rendering = render(answer.body, value_of, CHANGING if snapshot.state is State.PENDING else ())
         headers = header_lines(answer.headers, value_of) if answer.headers else []
+        is_empty = answer.body == ""
         return PartialBody(
-            "" if answer.body == "" else rendering.text,
+            "" if is_empty else rendering.text,
             [computing(node) for node in rendering.missing],
             self._tag(snapshot, view, operation, urls),
             answer.code,
             headers,
-            None if any(name == b"content-type" for name, _ in headers) else b"application/json",
+            None if is_empty or any(name == b"content-type" for name, _ in headers) else b"application/json",
             is_text(headers),
             self.api.hints,
         )
