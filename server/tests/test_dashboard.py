@@ -86,6 +86,10 @@ def test_stream_begins_with_all_and_goes_on_with_what_changes(api):
         seen(following, lambda one: one["job_id"] == second)
         api.change_job(first, do="pause")
         assert seen(following, lambda one: one["job_id"] == first and one["paused_at"])["due_at"] is None
+        api.change_job(first, do="unpause")
+        unpaused = seen(following, lambda one: one["job_id"] == first and one["pauses"])
+        [[began, ended]] = unpaused["pauses"]
+        assert (unpaused["paused_at"], unpaused["paused_for"]) == (None, ended - began)
         api.finish(second, "error", message="broken")
         ended = seen(following, lambda one: one["job_id"] == second and one["error_message"])
         assert (ended["outcome"], ended["error_message"]) == ("error", "broken")

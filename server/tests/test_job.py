@@ -13,7 +13,7 @@ from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.dialects.template import names
 from translation_server.core.entropy import ENTROPY_BYTES, seeded_entropy
-from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
+from translation_server.core.job import MAX_PAUSES, Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.sandbox import SandboxSettings
 
 JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(10.0, State.COMPLETED), submission=Submission("en", "es", 90.0))
@@ -121,3 +121,40 @@ def test_seed_gives_the_same_fates_in_every_version():
     fate = SandboxSettings(Uniform(0, 100), error_probability=0.5).fate(seeded_entropy("42", 1))
     assert fate == Fate(83.33516026954798, State.COMPLETED)
     assert len({seeded_entropy(*of) for of in [("42", 1), ("42", 2), ("43", 1), ("42", "fault", "poll", 1, 1, 0)]}) == 4
+
+
+def test_each_pause_is_stored_with_its_times():
+    job = JOB.pause(1001.0).pause(1002.0).unpause(1004.0).unpause(1005.0).pause(1006.0)
+    assert (job.pauses, job.paused_for, job.due_at) == ([(1001.0, 1004.0)], 3.0, float("inf"))
+    assert JobSnapshot(job, 1007.0).pauses == [(1001.0, 1004.0), (1006.0, None)]
+    assert JobSnapshot(job.cancel(1009.0), 1010.0).pauses == [(1001.0, 1004.0), (1006.0, 1009.0)]
+    finished = job.finish(1008.0, State.ERROR)
+    assert JobSnapshot(finished, 1010.0).pauses == [(1001.0, 1004.0), (1006.0, 1008.0)]
+    assert (finished.due_at, finished.paused_for) == (1008.0, 5.0)
+    assert finished.pause(1011.0).pauses == finished.pauses
+
+
+def test_pause_does_not_end_before_it_began_when_the_clock_was_set_back():
+    job = JOB.pause(1004.0).unpause(1003.0)
+    assert (job.pauses, job.paused_for, job.due_at) == ([(1004.0, 1004.0)], 0.0, 1010.0)
+
+
+@given(st.lists(st.floats(0.001, 1e6), min_size=2, max_size=20))
+def test_job_is_later_by_the_sum_of_its_pauses(durations):
+    job, now = replace(JOB, fate=Fate(1e9, State.COMPLETED)), 1000.0
+    for number, seconds in enumerate(durations):
+        now += seconds
+        job = job.unpause(now) if number % 2 else job.pause(now)
+    assert job.paused_for == pytest.approx(sum(ended - began for began, ended in job.pauses))
+    assert len(job.pauses) == len(durations) // 2
+
+
+def test_job_that_is_paused_very_often_keeps_its_last_pauses_and_the_sum_of_all():
+    job, size = replace(JOB, fate=Fate(1e9, State.COMPLETED)), 0
+    for began in range(2000, 22000, 2):
+        job = job.pause(float(began)).unpause(began + 1.0)
+        size = max(size, job.size)
+    assert (job.paused_for, job.due_at) == (10_000.0, 1000.0 + 1e9 + 10_000.0)
+    assert job.pauses == [(float(began), began + 1.0) for began in range(22000 - 2 * MAX_PAUSES, 22000, 2)]
+    assert size < 2000 + 2000  # bytes
+    assert JobSnapshot(job, 30000.0).lean.job.size == 0

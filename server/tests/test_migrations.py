@@ -28,6 +28,7 @@ DIGESTS = {
         "b13b4f2c24908421",
         "4d7430e4f8cb6c14",
         "f9eb277259b7ffba",
+        "438ab30d43af708c",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -43,6 +44,7 @@ DIGESTS = {
         "0be4c8ecd61fb401",
         "058572c9ff0efa01",
         "60887ed56906691b",
+        "438ab30d43af708c",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

@@ -1,6 +1,7 @@
 """The settings of a sandbox and its jobs, over HTTP against a real server."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 
@@ -348,6 +349,28 @@ class TestJobs:
         assert api.get(f"/sandbox/jobs/{api.submit()}").json()["input"] == {}
         api.reset()
         assert api.get(f"/sandbox/jobs/{job_id}").status_code == 404
+
+    def test_a_job_is_shown_with_its_pauses(self, start):
+        api = start()
+        api.set_clock(frozen=True)
+        job_id = api.submit()
+
+        def shown():
+            job = api.get(f"/sandbox/jobs/{job_id}").json()
+            accepted_at = datetime.fromisoformat(job["created_at"])
+            times = [(pause["from"], pause["to"]) for pause in job["pauses"]]
+            return job["paused_for"], [
+                tuple(at and (datetime.fromisoformat(at) - accepted_at).seconds for at in pause) for pause in times
+            ]
+
+        assert shown() == (0, [])
+        for seconds, action in [(5, "pause"), (10, "pause"), (20, "unpause"), (40, "pause")]:
+            api.set_clock(advance=seconds)
+            api.change_job(job_id, do=action)
+        assert shown() == (30, [(5, 35), (75, None)])
+        api.set_clock(advance=80)
+        api.change_job(job_id, do="cancel")
+        assert shown() == (30, [(5, 35), (75, 155)])
 
     def test_a_job_whose_id_has_slashes_is_shown_and_finished(self, start):
         api = start(dialects="google-videointelligence")

@@ -19,6 +19,17 @@ async def test_job_round_trip(store):
     assert await store.find("ann", job.id) == job
 
 
+async def test_pauses_are_stored_each_with_its_times(store):
+    job = await add(store, created_at=1000.0, delay=2e9)
+    pauses = [(1001.25, 1002.1), (1003.0, 1003.0), (1767323045.678901, 1767323046.0)]
+    for began, ended in pauses:
+        await store.change("ann", job.id, lambda job, at=began: job.pause(at))
+        await store.change("ann", job.id, lambda job, at=ended: job.unpause(at))
+    found = await store.find("ann", job.id)
+    assert (found.pauses, found.paused_at) == (pauses, None)
+    assert found.paused_for == pytest.approx(0.85 + 0.321099)
+
+
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_jobs_and_ordinals_survive_a_reopening(url):
     store = open_store(url)

@@ -23,11 +23,13 @@ async def test_pages_of_an_api_are_without_deleted_jobs(store):
         assert [job.ordinal for job in await store.page("ann", **page)] == native
 
 
-async def test_pages_of_large_jobs_are_shorter_than_their_limit(store):
+@pytest.mark.parametrize("large", ["output", "echo_text", "pauses_text"])
+async def test_pages_of_large_jobs_are_shorter_than_their_limit(store, large):
     store.window = 7
-    fate = Fate(10.0, State.COMPLETED, output=json_text("x" * (MAX_PAGE_SIZE // 4)))
+    text = json_text("x" * (MAX_PAGE_SIZE // 4))
+    fields = {"fate": Fate(10.0, State.COMPLETED, output=text)} if large == "output" else {large: text}
     for ordinal in range(1, 11):
-        await add(store, fate=fate, changed_at=2000.0 + ordinal)
+        await add(store, **fields, changed_at=2000.0 + ordinal)
 
     def ordinals(jobs: list[Job]) -> list[int]:
         return [job.ordinal for job in jobs]

@@ -322,6 +322,31 @@ def test_past_pause_stays_in_the_timeline(page, api):
     expect(row(page, job_id).locator("svg .paused")).to_have_count(1)
 
 
+def test_page_that_is_opened_later_draws_all_pauses(context, server, api):
+    api.set_clock(frozen=True)
+    job_id = api.submit()
+    for seconds, action in [
+        (10, "pause"),
+        (30, "unpause"),
+        (20, "pause"),
+        (10, "unpause"),
+        (10, "pause"),
+        (20, "finish"),
+    ]:
+        api.set_clock(advance=seconds)
+        api.change_job(job_id, do=action)
+    page = context.new_page()
+    page.goto(f"{server.url}/")
+    expect(row(page, job_id)).to_contain_text("was paused for 60.0 s · took 100.0 s")
+    drawn = row(page, job_id).locator("svg .paused")
+    expect(drawn).to_have_count(3)
+    frames = [re.match(r"M([\d.]+) \d+h([\d.]+)v", path.get_attribute("d")).groups() for path in drawn.all()]
+    expected = [(10, 30), (60, 10), (80, 20)]  # seconds of 100, in a drawing of 1000 units
+    assert [(float(left), float(width)) for left, width in frames] == [(10 * at, 10 * long) for at, long in expected]
+    pauses = details(page, job_id).get_by_role("region", name="Pauses")
+    expect(pauses.get_by_role("row")).to_have_text(["afterfor", "10.0 s30.0 s", "60.0 s10.0 s", "80.0 s20.0 s"])
+
+
 def test_read_only_page_has_no_controls(context, run):
     server = run(READ_ONLY_DASHBOARD="on", MIN_DELAY="100", MAX_DELAY="100")
     job_id = server.client.submit()  # clients are not affected

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from translation_server.api.bodies import read_body
 from translation_server.api.context import context_of
-from translation_server.api.openapi import EXAMPLE, JOB, JOB_SCHEMA, answer, model_body
+from translation_server.api.openapi import EXAMPLE, JOB, JOB_SCHEMA, Part, answer, model_body
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
@@ -22,6 +22,7 @@ from translation_server.api.submitted_webhooks import check_url
 from translation_server.api.views import view_of
 from translation_server.core.dialects.dialect import Dialect, View
 from translation_server.core.dialects.filters import timestamp
+from translation_server.core.job import MAX_PAUSES, JobSnapshot
 from translation_server.core.report.report import report
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import SandboxSettings
@@ -41,11 +42,21 @@ from translation_server.service.request_log import RequestLog
 SANDBOX_JOB = "/sandbox/jobs/{job_id:path}"  # the ids of some APIs have slashes
 SANDBOX = answer("The whole sandbox.", {"type": "object"}, settings_document(SandboxSettings()))
 EXAMPLES = [{"scenario": name, "meaning": scenario.meaning} for name, scenario in SCENARIOS.items()]
-OF_JOB = {"api": {"type": "string"}, "kind": {"type": "string"}, "input": {"type": "object"}}
+TIME = {"type": "string", "format": "date-time"}
+PAUSES: Part = {
+    "type": "array",
+    "description": f"the current pause, whose end is null, and the last {MAX_PAUSES} before it",
+    "items": {"type": "object", "properties": {"from": TIME, "to": TIME | {"type": ["string", "null"]}}},
+}
+PAUSED_FOR = {"type": "number", "description": "how long all pauses before the current one lasted, in seconds"}
+TEXT = {"type": "string"}
+OF_JOB = {"api": TEXT, "kind": TEXT, "input": {"type": "object"}, "paused_for": PAUSED_FOR, "pauses": PAUSES}
 JOB_AND_INPUT = answer(
     "The job.",
     {"type": "object", "properties": JOB_SCHEMA["properties"] | OF_JOB},
-    EXAMPLE | {"api": JOB.api, "kind": JOB.kind, "input": {"source_language": "en", "target_language": "es"}},
+    EXAMPLE
+    | {"api": JOB.api, "kind": JOB.kind, "input": {"source_language": "en", "target_language": "es"}}
+    | {"paused_for": 0.0, "pauses": []},
 )
 CARD = answer("The report card.", {"type": "object"}, asdict(report((), {})))
 CARD["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES[1:]}
@@ -84,10 +95,11 @@ class SandboxApi:
 
     @OwnRoute("GET", SANDBOX_JOB, JOB_AND_INPUT)
     async def job(self, request: Request, job_id: str) -> Response:
-        """Shows a job, the API and kind that it was submitted to, and everything that its caller sent."""
+        """Shows a job, its API and kind, its pauses, and everything that its caller sent."""
         snapshot = await self._service.snapshot(context_of(request).user, job_id)
         job, shown = snapshot.job, json.loads(self._native.body(snapshot, self._view(request)))
-        return JSONResponse({**shown, "api": job.api, "kind": job.kind, "input": await self._service.read_input(job)})
+        shown |= {"api": job.api, "kind": job.kind, "input": await self._service.read_input(job)}
+        return JSONResponse(shown | _pauses(snapshot))
 
     @OwnRoute("POST", "/sandbox/reset", SANDBOX)
     async def reset(self, request: Request) -> Response:
@@ -160,6 +172,14 @@ async def sandbox_document(service: Service, owner: str) -> dict[str, object]:
 def request_documents(records: Sequence[tuple[int, RequestRecord]]) -> list[dict[str, object]]:
     """Returns records of the request log as JSON, with their numbers."""
     return [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in records]
+
+
+def _pauses(snapshot: JobSnapshot) -> dict[str, object]:
+    pauses = [
+        {"from": timestamp(began), "to": None if ended is None else timestamp(ended)}
+        for began, ended in snapshot.pauses
+    ]
+    return {"paused_for": round(snapshot.job.paused_for, 3), "pauses": pauses}
 
 
 def _page(records: Sequence[tuple[int, RequestRecord]], next_page: int | None, dropped: int) -> Response:

@@ -20,6 +20,7 @@ from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 from translation_server.core.webhooks import Webhook
 
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
+MAX_PAUSES = 100  # how many ended pauses of a job are stored, the last ones; of all, the sum
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
 NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
 
@@ -115,6 +116,7 @@ class Job:
     kind: str = TRANSLATION  # which of the API's kinds of job it is
     polls: int = 0  # how many polls have counted towards its end
     echo_text: str = ""  # the parts of the submission that answers repeat, as JSON text; may be empty
+    pauses_text: str = ""  # `pauses` as JSON text; empty if there are none
     deleted_at: VirtualTime | None = None  # when its owner deleted it: its API hides it from then on
     changed_before: WallTime | None = None  # if it had ended before its deletion: the wall time of the change before
     webhook: Webhook | None = None  # where its events are delivered
@@ -132,9 +134,15 @@ class Job:
         return echo
 
     @property
+    def pauses(self) -> list[tuple[VirtualTime, VirtualTime]]:
+        """When each of the last ended pauses began and ended; `paused_for` is the sum of all."""
+        return [(began, ended) for began, ended in json.loads(self.pauses_text)] if self.pauses_text else []
+
+    @property
     def size(self) -> int:
         """How many bytes of its caller's data the job takes in memory and in the store."""
-        return len(self.echo_text) + len(self.fate.output or "") + (self.webhook.size if self.webhook else 0)
+        output, webhook = self.fate.output or "", self.webhook.size if self.webhook else 0
+        return len(self.echo_text) + len(self.pauses_text) + len(output) + webhook
 
     @property
     def due_at(self) -> VirtualTime:
@@ -197,7 +205,10 @@ class Job:
         """Returns the job without its pause; one that has ended stays as it is."""
         if not self._is_pending(now) or self.paused_at is None:
             return self
-        return replace(self, paused_at=None, paused_for=self.paused_for + max(0.0, now - self.paused_at))
+        ended = max(now, self.paused_at)
+        pauses_text = json_text([*self.pauses, (self.paused_at, ended)][-MAX_PAUSES:])
+        paused_for = self.paused_for + (ended - self.paused_at)
+        return replace(self, paused_at=None, paused_for=paused_for, pauses_text=pauses_text)
 
     def poll(self, now: VirtualTime) -> "Job":
         """Returns the job after one more poll, which ends it if it is the last one; other jobs stay as they are."""
@@ -252,7 +263,7 @@ class JobSnapshot:
         if not self.job.size:
             return self
         fate = replace(self.job.fate, output=None)
-        return JobSnapshot(replace(self.job, echo_text="", fate=fate, webhook=None), self.now)
+        return JobSnapshot(replace(self.job, echo_text="", pauses_text="", fate=fate, webhook=None), self.now)
 
     @property
     def completed_at(self) -> VirtualTime | None:
@@ -264,6 +275,12 @@ class JobSnapshot:
                 return self.job.cancelled_at
             case _:
                 return self.job.due_at
+
+    @property
+    def pauses(self) -> list[tuple[VirtualTime, VirtualTime | None]]:
+        """The pauses of the job, and then the current one, which has no end, or that in which it was cancelled."""
+        current = () if self.job.paused_at is None else ((self.job.paused_at, self.completed_at),)
+        return [*self.job.pauses, *current]
 
     @property
     def elapsed(self) -> float:

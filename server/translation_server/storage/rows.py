@@ -31,6 +31,7 @@ TYPES = {
     "kind": "text",
     "polls": "bigint",
     "echo": "text",
+    "pauses": "text",
     "deleted_at": "float8",
     "changed_before": "float8",
     "webhook": "text",
@@ -41,7 +42,7 @@ TYPES = {
 
 NAMES = tuple(TYPES)
 COLUMNS = ", ".join(NAMES)  # the columns of a job, in the order of `row_of`
-OUTPUT, ECHO, WEBHOOK = map(NAMES.index, ("output", "echo", "webhook"))
+OUTPUT, ECHO, PAUSES, WEBHOOK = map(NAMES.index, ("output", "echo", "pauses", "webhook"))
 GENERATION_MARK = "\x1e"  # separates the owner's name, which cannot contain it, from the generation in a key
 
 
@@ -52,7 +53,7 @@ def owner_of(key: str) -> str:
 
 def size_of(row: Sequence[Any]) -> int:
     """Returns the size of the job of a row."""
-    return len(row[ECHO]) + len(row[OUTPUT] or "") + len(row[WEBHOOK] or "")
+    return len(row[ECHO]) + len(row[PAUSES]) + len(row[OUTPUT] or "") + len(row[WEBHOOK] or "")
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -92,7 +93,7 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
         *(fate.delay, fate.outcome, fate.message, fate.after_polls, fate.code, fate.output),
         *(submission.source_language, submission.target_language, submission.video_length),
         *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls),
-        *(job.echo_text, job.deleted_at, job.changed_before),
+        *(job.echo_text, job.pauses_text, job.deleted_at, job.changed_before),
         *(job.webhook and json_text(asdict(job.webhook)), job.notified, next_event_at(job)),
     )
 

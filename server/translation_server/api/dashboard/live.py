@@ -130,6 +130,7 @@ def job_document(job: Job) -> dict[str, object]:
         "cancelled_at": job.cancelled_at,
         "paused_at": job.paused_at,
         "paused_for": job.paused_for,
+        "pauses": job.pauses,
         "polls": job.polls,
         "after_polls": fate.after_polls,
         "is_deleted": job.deleted_at is not None,

@@ -195,4 +195,5 @@ MIGRATIONS = (
         )
         """,
     ),
+    ("ALTER TABLE jobs ADD COLUMN pauses TEXT NOT NULL DEFAULT ''",),
 )

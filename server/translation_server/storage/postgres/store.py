@@ -39,7 +39,10 @@ PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
 
 FIND = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
 
-SIZE = "(octet_length(echo) + coalesce(octet_length(output), 0) + coalesce(octet_length(webhook), 0))"
+SIZE = """
+    (octet_length(echo) + octet_length(pauses) + coalesce(octet_length(output), 0)
+    + coalesce(octet_length(webhook), 0))
+"""
 
 FETCH_PAGE = f"""
     SELECT {COLUMNS} FROM (

@@ -238,4 +238,5 @@ MIGRATIONS = (
         """,
     ),
     ("ALTER TABLE requests RENAME COLUMN record TO records",),  # one a line, see `request_log`
+    ("ALTER TABLE jobs ADD COLUMN pauses TEXT NOT NULL DEFAULT ''",),
 )

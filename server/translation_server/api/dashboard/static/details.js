@@ -23,10 +23,10 @@ export async function details(key, model) {
   ]);
   const findings = (card?.findings ?? []).filter((/** @type {any} */ one) => one.jobs?.includes(job.job_id));
   const deliveries = (hooks?.deliveries ?? []).filter((/** @type {any} */ one) => one.job_id === job.job_id);
-  const { input, ...output } = shown ?? {};
+  const { input, pauses, paused_for, ...output } = shown ?? {};
   dialog.replaceChildren(
     h("h2", { id: "dialog-title" }, `Job ${job.job_id}`), h("p", {}, inWords(job, model, model.now())),
-    ...(READ_ONLY ? [] : [controls(job, model, path)]), h("p", { role: "alert" }), polls(job, model),
+    ...(READ_ONLY ? [] : [controls(job, model, path)]), h("p", { role: "alert" }), polls(job, model), ...pausesOf(job),
     h("h3", {}, "What the report card says of it"),
     findings.length === 0 ? h("p", {}, "Nothing.") : h("ul", {}, ...findings.map((/** @type {any} */ one) =>
       h("li", {}, `${one.severity} ${one.rule}: ${one.message}`))),
@@ -72,6 +72,19 @@ function fate(job) {
   const paused = job.paused_at !== null ? " It is paused." : job.paused_for > 0 ? ` It was paused for ${duration(job.paused_for)}.` : "";
   const cancelled = job.cancelled_at === null ? "" : " It was cancelled.";
   return `Job ${job.ordinal} of this sandbox, submitted to ${job.api} as ${job.kind}. It ends ${when}, as ${job.outcome}${message}.${paused}${cancelled}`;
+}
+
+/**
+ * The ended pauses of a job, as a table.
+ * @param {import("./model.js").Job} job
+ */
+function pausesOf(job) {
+  if (job.paused_for === 0 && job.pauses.length === 0) return [];
+  const others = job.paused_for - job.pauses.reduce((sum, [from, to]) => sum + to - from, 0);
+  return [
+    table("Pauses", ["after", "for"], job.pauses.map(([from, to]) => [duration(from - job.created_at), duration(to - from)])),
+    ...(others < 0.001 ? [] : [h("p", {}, `Earlier pauses, ${duration(others)} in all, are not listed.`)]),
+  ];
 }
 
 /** @param {unknown} value */

@@ -109,7 +109,7 @@ function legend() {
   const sign = (/** @type {string} */ kind, /** @type {string} */ text) => h("li", { class: `sign ${kind}` }, text);
   return h("ul", { class: "legend", "aria-label": "Signs" }, sign("poll", "poll"), sign("held", "long poll"),
     sign("fault", "fault or error"), sign("end", "true end"), sign("late", "ended, but the client does not know"), sign("learned", "the client learned of it"),
-    sign("paused", "paused (pauses before this page was opened: only their sum, in words)"));
+    sign("paused", "paused"));
 }
 
 /**
@@ -139,7 +139,7 @@ function row(key, model) {
     }
     const isMoving = isNear && (current === "pending" || !learned);
     const step = isMoving ? Math.round((calm.matches ? FEW_STEPS : STEPS) * Math.log(Math.max(0.001, now - job.created_at))) : 0;
-    const shape = [...basis, model.pausesOf.get(key), step];
+    const shape = [...basis, step];
     if (differ(shape, drawn)) {
       drawn = shape;
       bar.update(job, now);

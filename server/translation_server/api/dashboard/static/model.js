@@ -13,7 +13,8 @@
  * @property {string | null} error_message
  * @property {number | null} cancelled_at
  * @property {number | null} paused_at
- * @property {number} paused_for
+ * @property {number} paused_for how long all ended pauses lasted
+ * @property {[number, number][]} pauses the last ended pauses, from when to when
  * @property {number} polls
  * @property {number | null} after_polls
  * @property {boolean} is_deleted
@@ -65,8 +66,6 @@ export class Model {
   polls = new Map();
   /** @type {Map<string, Entry>} the first request whose answer told the caller that a job had ended, by the job's id */
   learned = new Map();
-  /** @type {Map<string, [number, number][]>} the pauses of jobs that ended while the page was open */
-  pausesOf = new Map();
   /** @type {Job[] | null} */
   sorted = null;
   /** @type {Map<string, string>} the keys of jobs by their ids */
@@ -88,7 +87,7 @@ export class Model {
   setSandbox(sandbox) {
     this.sandbox = sandbox;
     this.receivedAt = performance.now();
-    this.shownAt = Date.parse(sandbox.clock.now) / 1000;
+    this.shownAt = Date.parse(sandbox.clock.now) / 1000 + 0.001; // the text is rounded down: what ends at this time has ended
   }
 
   /** The virtual time, in seconds since the epoch. */
@@ -101,10 +100,7 @@ export class Model {
   /** @param {Job[]} jobs */
   addJobs(jobs) {
     for (const job of jobs) {
-      const key = keyOf(job), before = this.jobs.get(key), longer = job.paused_for - (before?.paused_for ?? 0);
-      if (before && before.paused_at !== null && longer > 0) {
-        this.pausesOf.set(key, [...(this.pausesOf.get(key) ?? []), [before.paused_at, before.paused_at + longer]]);
-      }
+      const key = keyOf(job);
       this.jobs.set(key, job);
       this.keys.set(job.job_id, key);
       if (this.found.has(key)) this.found.set(key, job);
@@ -112,7 +108,6 @@ export class Model {
     while (this.jobs.size > MAX_JOBS) {
       const [oldest, { job_id: id }] = /** @type {[string, Job]} */ (this.jobs.entries().next().value);
       this.jobs.delete(oldest);
-      this.pausesOf.delete(oldest);
       if (this.keys.get(id) === oldest) this.keys.delete(id);
     }
     this.sorted = null;

@@ -1,7 +1,7 @@
 // A job as a bar in time, with every poll, every fault, the true end and the moment at which the caller learned of it.
 
 import { h } from "./dom.js";
-import { answeredAt, duration, endOf, keyOf, stateOf } from "./model.js";
+import { answeredAt, duration, endOf, stateOf } from "./model.js";
 
 const WIDTH = 1000; // units; the bar is as wide as its place, and its marks are lines that keep their own width
 const TOP = 8, THICKNESS = 12; // in pixels
@@ -40,8 +40,8 @@ export function timeline(model) {
     if (count < entries.length) addMarks(entries, rate);
     const ended = state === "pending" || end === null ? now : end, last = entries.at(-1);
     const until = Math.max(began + 0.001, state === "pending" ? now : end ?? 0, learnedAt ?? 0, last ? answeredAt(last, rate) : 0);
-    const pauses = pausesOf(job, model, ended);
-    const current = JSON.stringify([state, learnedAt, end, pauses.length, faults.length]);
+    const pauses = pausesOf(job, ended);
+    const current = JSON.stringify([state, learnedAt, end, pauses.length, pauses.at(-1)?.[0], faults.length]);
     if (current !== structure) {
       structure = current;
       build(job, state, end, learnedAt);
@@ -96,7 +96,7 @@ export function timeline(model) {
     const bar = rect(TOP, THICKNESS, `bar ${state}`);
     const late = hasEnded && learnedAt !== null && learnedAt > end ? rect(TOP + 4, THICKNESS - 8, "late") : null;
     const trueEnd = hasEnded ? h("svg:path", { class: "end" }) : null;
-    const pauses = pausesOf(job, model, 0).map(() => h("svg:path", { class: "paused" }));
+    const pauses = pausesOf(job, 0).map(() => h("svg:path", { class: "paused" }));
     const signs = some(faults).map((fault) => ({ fault, sign: sign(fault) }));
     const circle = learnedAt === null ? null : h("svg:circle", { cy: MIDDLE, r: 4, class: "learned" });
     image.replaceChildren(
@@ -113,7 +113,7 @@ export function timeline(model) {
       span(bar, began, Math.min(ended, began + 1 / scale));
       if (late && end !== null && learnedAt !== null) span(late, end, learnedAt);
       trueEnd?.setAttribute("d", `M${x(end ?? 0).toFixed(1)} ${TOP - 6}v${THICKNESS + 12}`);
-      for (const [number, [from, to]] of pausesOf(job, model, ended).entries()) {
+      for (const [number, [from, to]] of pausesOf(job, ended).entries()) {
         const left = x(from).toFixed(1), width = Math.max(2, x(to) - x(from)).toFixed(1);
         pauses[number]?.setAttribute("d", `M${left} ${TOP}h${width}v${THICKNESS}h-${width}z`);
       }
@@ -167,14 +167,13 @@ export function faultsOf(polls) {
 }
 
 /**
- * The known pauses of a job.
+ * The pauses of a job, the current one too.
  * @param {Job} job
- * @param {Model} model
- * @param {number} ended
+ * @param {number} ended the end of the current one
  * @returns {[number, number][]}
  */
-function pausesOf(job, model, ended) {
-  return [...(model.pausesOf.get(keyOf(job)) ?? []), ...(job.paused_at === null ? [] : [/** @type {[number, number]} */ ([job.paused_at, ended])])];
+function pausesOf(job, ended) {
+  return job.paused_at === null ? job.pauses : [...job.pauses, [job.paused_at, ended]];
 }
 
 /**
