@@ -54,6 +54,8 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 MOUNT = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.~-]+)+")
 PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
+ID_CHARS = "-._~!$&'()*+,;=:@/"  # besides letters and digits: what a path may hold as it is (RFC 3986, section 3.3)
+ID_CONSTANT = re.compile(rf"[A-Za-z0-9{re.escape(ID_CHARS)}]*")
 ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
 CHOICES = {"hex": 16, "HEX": 16, "digits": 10, "base62": 62}  # how many characters a random part of an id is drawn from
 MIN_CHOICES = 10**12  # so that no two jobs get the same id
@@ -121,13 +123,15 @@ def _take_request(value: object, place: str) -> tuple[str, str]:
 
 
 def _take_id(value: object, place: str) -> str:
-    if not isinstance(value, str) or re.search(r"[{}]", ID_PART.sub("", value)):
+    if not isinstance(value, str) or not ID_CONSTANT.fullmatch(ID_PART.sub("", value)):
         raise must(place, ID.needed, value)
     parts = ID_PART.findall(value)
     length = len(ID_PART.sub("", value)) + sum(int(count) if kind else 36 for kind, count in parts)
     choices = (CHOICES[kind] ** int(count) if kind else 2**122 for kind, count in parts)
     if length > MAX_ID or math.prod(choices) < MIN_CHOICES:  # the product of thousands of parts would take minutes
         raise FormatError(place, f"needs a random part of at least 12 digits, and {MAX_ID} characters at most")
+    if not {"", ".", ".."}.isdisjoint(value.split("/")):
+        raise FormatError(place, f"{value!r} may not have empty segments, nor . and .., which clients resolve")
     return value
 
 
@@ -160,7 +164,8 @@ REQUEST = Shape(
     schema={"type": "string", "pattern": f"^({'|'.join(METHODS)}) /"},
 )
 ID = Shape(
-    "a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}",
+    "a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}, "
+    f"between them letters, digits and any of {ID_CHARS}",
     _take_id,
     "{uuid}",
     schema={"type": "string"},

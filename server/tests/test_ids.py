@@ -21,7 +21,7 @@ from translation_server.core.dialects.ids import new_id
         ("{digits:19}", r"[1-9][0-9]{18}"),  # a number as JSON writes it
         ("{base62:26}", r"[0-9A-Za-z]{26}"),
         ("operations/{hex:8}.{digits:4}", r"operations/[0-9a-f]{8}\.[1-9][0-9]{3}"),
-        ("%s\\1{digits:12}", r"%s\\1[1-9][0-9]{11}"),
+        ("$1(+){digits:12}", r"\$1\(\+\)[1-9][0-9]{11}"),
     ],
 )
 @given(data=st.data())

@@ -84,8 +84,8 @@ def check_kind(job: Mapping[str, Any], place: str) -> None:
             _check_listed(job, one, f"{place}.{name}")
         if one["job_id"]:
             _check_id_text(one, f"{place}.{name}")
-        elif action in WITH_ID and any("job_id" not in parameter_names(path) for _, path in one["request"]):
-            raise FormatError(f"{place}.{name}.request", "must hold {job_id}, or job_id must say where the id is")
+        elif action in WITH_ID:
+            _check_id_in_path(job, one, f"{place}.{name}.request")
 
 
 def _check_answers(job: Mapping[str, Any], answers: Mapping[str, Any], place: str) -> None:
@@ -154,6 +154,19 @@ def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
         for _, path in operation["request"]:
             if name not in {"job_id", *parameter_names(path)}:
                 raise FormatError(f"{place}.job_id.text", f"{name} is no parameter of {path}")
+
+
+def _check_id_in_path(job: Mapping[str, Any], operation: Mapping[str, Any], place: str) -> None:
+    """Checks that each path of an operation has the id, and room for all its segments."""
+    for _, path in operation["request"]:
+        parameter = next((found[0] for found in PARAMETER.finditer(path) if found[1] == "job_id"), None)
+        if parameter is None:
+            raise FormatError(place, "must hold {job_id}, or job_id must say where the id is")
+        parts = re.split(r"( \*\*? )", form_of(parameter))
+        expression = "".join({" * ": "[^/]+", " ** ": ".+"}.get(part, re.escape(part)) for part in parts)
+        if not re.fullmatch(expression, re.sub(r"\{.*?\}", "x", job["id"])):
+            problem = f'{parameter} in {path} does not fit ids such as "{job["id"]}"'
+            raise FormatError(place, f"{problem}: write {{job_id:path}}, or say with job_id where else the id is")
 
 
 class _Request(NamedTuple):
