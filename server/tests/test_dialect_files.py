@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from translation_server.app import OWN_NAMES
-from translation_server.config.dialect_files import read_dialects, shipped
+from translation_server.config.dialect_files import read_dialects, shipped, source
 from translation_server.core.dialects.dialect import DialectError
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.dialect_command import check
@@ -98,6 +98,18 @@ def test_no_request_of_an_api_is_at_the_mount_of_another_one(tmp_path, listed, m
 def test_all_stands_for_the_shipped_ones():
     names = {dialect.name for dialect in read_dialects("all", OWN_NAMES)}
     assert names == set(shipped()) >= {"openai", "replicate", "fal", "azure"}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_file_opens_with_three_lines(name):
+    """How to point the client at the server, what is covered, and the version, with what could not be confirmed."""
+    head, _, rest = source(name).partition("\n\n")
+    [point, covers, checked] = head.splitlines()
+    assert re.fullmatch(r"# .*(127\.0\.0\.1:8000|localhost:8443).*", point)
+    assert re.fullmatch(r"# Covers .+\.", covers)
+    assert re.fullmatch(r"# Checked with .+\. Not confirmed: .+\.", checked)
+    assert max(map(len, (point, covers, checked))) <= 150
+    assert not rest.startswith("#")
 
 
 def test_a_pending_job_goes_through_several_words():

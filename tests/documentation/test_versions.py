@@ -6,6 +6,7 @@ from pathlib import Path
 import translation_client
 import translation_server
 from tools import copy_package_files
+from translation_server.config.dialect_files import shipped, source
 
 ROOT = Path(__file__).parents[2]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -53,3 +54,13 @@ def test_no_file_names_another_version():
         )
     }
     assert found == {translation_server.__version__}
+
+
+def test_each_shipped_api_names_the_pinned_version_of_its_official_client():
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements/sdks.txt").read_text(), re.MULTILINE))
+    heads = {
+        name: re.search(r"^# Checked with ([\w-]+) (\d[\w.]*\w)", source(name), re.MULTILINE) for name in shipped()
+    }
+    named = {head[1].replace("_", "-"): head[2] for head in heads.values() if head}
+    assert {name: pins[name] for name in named} == named
+    assert {name for name, head in heads.items() if not head} == {"heygen", "heygen-v2"}  # they have no official client
