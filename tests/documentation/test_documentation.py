@@ -13,7 +13,7 @@ import pytest
 
 import translation_client
 from translation_server.app import OWN_NAMES
-from translation_server.config.dialect_files import read_dialects
+from translation_server.config.dialect_files import read_dialects, shipped
 from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE, SIGNATURE, WEBHOOK
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
@@ -148,6 +148,13 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
     assert documented("## Templates", "| name | what it is |") == names
     assert documented("## Templates", "| filter | for | what it makes |") == set(FILTERS)
     assert (ROOT / "examples" / "dialects" / "video-translate.toml").read_text() in page
+
+
+def test_the_page_on_apis_has_a_row_and_the_differences_of_every_shipped_api():
+    text = (ROOT / "docs/apis.md").read_text()
+    assert re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE) == shipped()
+    differences = re.findall(r"^- \*\*([\w, -]+)\*\*: ", text, re.MULTILINE)
+    assert sorted(name for names in differences for name in names.split(", ")) == shipped()
 
 
 def test_the_page_on_the_simulator_has_every_setting():

@@ -9,6 +9,7 @@ import re
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trustme
@@ -28,6 +29,7 @@ KINDS = {  # the word in a test's name, by the head of its column
     "flaky": "flaky",
 }
 REST = "other cases"
+PAGE = Path(__file__).parents[2] / "docs/apis.md"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,19 @@ def pytest_terminal_summary(terminalreporter):
 
 def client_and_case(nodeid):
     """Returns the name of a client and of a case; `node/` has the cases of the clients for Node."""
-    if node := re.search(r"test_node\.py::test_\w+\[([\w-]+)-(\w+)\]", nodeid):
-        return f"{node[1]} (Node)", node[2]
+    if named := re.search(r"test_(node|documented_lines)\.py::test_\w+\[([\w-]+)-(\w+)\]", nodeid):
+        return f"{named[2]} ({'Node' if named[1] == 'node' else 'Python'})", named[3]
     module, case = re.search(r"test_(\w+)\.py::test_(\w+)", nodeid).groups()
     return f"{module.replace('_', '-')} (Python)", case
+
+
+def documented_apis():
+    """Returns the names of the APIs in the table of `docs/apis.md`."""
+    return re.findall(r"^\| `([\w-]+)` \|", PAGE.read_text(), re.MULTILINE)
+
+
+def documented_lines(api, language):
+    """Returns the lines that the table has for an API: code, and settings of the environment."""
+    cell = re.search(rf"^\| `{api}` \| (.*?) \| ", PAGE.read_text(), re.MULTILINE)[1]
+    python, _, node = cell.partition("<br>Node: ")
+    return re.findall(r"`([^`]+)`", {"Python": python, "Node": node}[language])

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdks.conftest import KEY, USERNAME
+from tests.sdks.conftest import KEY, USERNAME, documented_lines
 
 FOLDER = Path(__file__).parent / "node"
-PAGE = Path(__file__).parents[2] / "docs/apis.md"
 IMPORTS = {
     "fal": 'import { fal } from "@fal-ai/client";',
     "google-veo": 'import { GoogleGenAI } from "@google/genai";',
@@ -81,8 +80,6 @@ def test_case(process_of, sdk, case, url):
 
 @pytest.mark.parametrize("sdk", IMPORTS, ids="{}-documentation".format)
 def test_lines_of_the_documentation_work(node, sdk, url, sandbox):
-    row = re.search(rf"^\| `{sdk}` .*$", PAGE.read_text(), re.MULTILINE)[0]
-    lines = re.findall(r"`([^`]+)`", row.partition("Node: ")[2].partition(" | ")[0])
-    program = "\n".join([IMPORTS[sdk], *lines]).replace("http://127.0.0.1:8000", url)
+    program = "\n".join([IMPORTS[sdk], *documented_lines(sdk, "Node")]).replace("http://127.0.0.1:8000", url)
     subprocess.run([node, "--input-type=module", "--eval", program], cwd=FOLDER, env=trusting(sdk), check=True)
     assert "submit" in {record["action"] for record in sandbox.requests()}
