@@ -45,6 +45,7 @@ def found(router, method, path):
         ("/models/{model}:predict", "/models/a/b:predict", None),
         ("/apps/{app:path}/jobs/{job_id}", "/apps/a/b/c/jobs/1", {"app": "a/b/c", "job_id": "1"}),
         ("/apps/{app:path}/jobs/{job_id}", "/apps/jobs/1", None),
+        ("/jobs/{job_id:path}", "/jobs/a\n/b", {"job_id": "a\n/b"}),
         ("/v1/{job_id=operations/*}", "/v1/operations/7", {"job_id": "operations/7"}),
         ("/v1/{job_id=operations/*}", "/v1/operations/7/8", None),
         ("/v1/{job_id=operations/*}", "/v1/others/7", None),
@@ -106,6 +107,29 @@ def test_polls_by_prefix_have_paths_that_less_specific_patterns_match_too():
     assert {prefix: str(route.pattern) for prefix, route in some.polls_by_prefix().items()} == {
         "/api/jobs": "GET /api/jobs/{job_id}"
     }
+
+
+@pytest.mark.parametrize(
+    ("other", "prefixes"),
+    [
+        ("/jobs/{job_id:path}/events", {"/jobs": "GET /jobs/{job_id:path}"}),
+        ("/{name:path}", {"/jobs": "GET /jobs/{job_id:path}"}),
+        ("/{kind:path}/longer-than-jobs", {}),
+    ],
+)
+def test_polls_by_prefix_may_have_ids_of_several_segments(other, prefixes):
+    some = router(operation("GET /jobs/{job_id:path}"), operation(f"GET {other}", "result"))
+    assert {prefix: str(route.pattern) for prefix, route in some.polls_by_prefix().items()} == prefixes
+    assert found(some, "GET", "/jobs/a/b") == ("GET /jobs/{job_id:path}", {"job_id": "a/b"})
+
+
+def test_other_routes_are_left_to_the_framework():
+    poll = operation("GET /jobs/{job_id:path}")
+    dialect = Dialect(name="x", api=Api(name="x"), words=WORDS, operations=[poll])
+    some = DialectRouter(routes([dialect]), [RequestPattern("GET", "/jobs/{job_id:path}/events")])
+    assert some.match("GET", "/jobs/a/b/events") is None
+    assert some.methods("/jobs/a/events") == set()
+    assert found(some, "GET", "/jobs/events") == ("GET /jobs/{job_id:path}", {"job_id": "events"})
 
 
 def test_methods_are_those_of_all_patterns_of_a_path():

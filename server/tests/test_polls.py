@@ -20,7 +20,7 @@ from translation_server.core.dialects.routes import routes
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.storage.memory import MemoryStore
 
-PATHS = [route.pattern.path for route in routes(DIALECTS) if route.action == "poll"]
+PATHS = [route.pattern.template for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]  # a header without effect; a poll with it is not answered from the cache
 
 

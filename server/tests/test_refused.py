@@ -48,7 +48,7 @@ def test_requests_without_credentials_count_for_the_only_user(start):
     assert "credentials" in [finding["rule"] for finding in api.get("/sandbox/report").json()["findings"]]
 
 
-OTHER_PATHS = ["/favicon.ico", "/", "/robots.txt", "/jobs/a/b", "/docs", "/sandbox"]
+OTHER_PATHS = ["/favicon.ico", "/", "/robots.txt", "/start/a", "/docs", "/sandbox"]
 
 
 @pytest.mark.parametrize("path", OTHER_PATHS)

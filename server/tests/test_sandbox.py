@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from tests.api import Api
-from tests.examples import CREDENTIALS, rule
+from tests.examples import rule
 from tests.processes import wait_until
 from translation_server import TranslationServer
 from translation_server.core.faults.rules import KINDS
@@ -371,17 +371,6 @@ class TestJobs:
         api.set_clock(advance=80)
         api.change_job(job_id, do="cancel")
         assert shown() == (30, [(5, 35), (75, 155)])
-
-    def test_a_job_whose_id_has_slashes_is_shown_and_finished(self, start):
-        api = start(dialects="google-videointelligence")
-        body = {"inputUri": "gs://bucket/a.mp4", "features": ["LABEL_DETECTION"]}
-        headers = {"X-Goog-Api-Key": ":".join(CREDENTIALS)}
-        job_id = api.post("/google-videointelligence/v1/videos:annotate", json=body, headers=headers).json()["name"]
-        assert job_id.count("/") == 5
-        for shown in (job_id, job_id.replace("/", "%2F")):
-            assert api.get(f"/sandbox/jobs/{shown}").json()["input"] == body
-        api.finish(job_id)
-        assert api.get(f"/sandbox/jobs/{job_id}").json()["status"] == "completed"
 
     def test_an_unknown_job_is_not_found(self, start):
         assert start().post("/sandbox/jobs/unknown", json={"do": "pause"}).status_code == 404

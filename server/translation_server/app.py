@@ -290,7 +290,7 @@ def assemble(
         max_upload=max_upload,
         metrics=metrics,
     )
-    router = DialectRouter(all_routes)
+    router = DialectRouter(all_routes, [RequestPattern(one.method, one.path) for one in own_routes(NativeRoutes)])
     polls = PollEndpoint(
         router,
         service=service,

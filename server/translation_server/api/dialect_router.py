@@ -21,23 +21,33 @@ class Match(NamedTuple):
         return dict(zip(route.pattern.parameters, self.values, strict=True))
 
 
+class _Group(NamedTuple):
+    """The routes of one form; none if other routes have it."""
+
+    pattern: RequestPattern
+    routes: list[Route]
+
+
 class DialectRouter:
     """Matches requests; where several patterns match, the most specific one counts.
 
     Args:
-        routes: the routes of all dialects, the most specific ones first.
+        routes: the routes of all dialects.
+        others: the patterns of routes that are not those of dialects, but below one of their paths.
     """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        groups = defaultdict[tuple[str, str], list[Route]](list)
+    def __init__(self, routes: Sequence[Route], others: Sequence[RequestPattern] = ()) -> None:
+        groups: dict[tuple[str, str], _Group] = {}
+        for pattern in sorted((*others, *(route.pattern for route in routes)), key=lambda one: one.specificity):
+            groups.setdefault(pattern.form, _Group(pattern, []))
         for route in routes:
-            groups[route.pattern.form].append(route)
-        self._groups = defaultdict[str, list[list[Route]]](list)
+            groups[route.pattern.form].routes.append(route)
+        self._groups = defaultdict[str, list[_Group]](list)
         for (method, _), group in groups.items():
             self._groups[method].append(group)
-        self._polls = {id(group) for group in groups.values() if all(map(_is_poll, group))}
+        self._polls = {id(group.routes) for group in groups.values() if all(map(_is_poll, group.routes))}
         self._expressions = {
-            method: re.compile("|".join(f"(?P<_{n}>{group[0].pattern.expression})" for n, group in enumerate(groups)))
+            method: re.compile("|".join(f"(?P<_{n}>{group.pattern.expression})" for n, group in enumerate(groups)))
             for method, groups in self._groups.items()
         }
 
@@ -47,10 +57,10 @@ class DialectRouter:
         found = expression and expression.fullmatch(path)
         if not found or found.lastgroup is None:
             return None
-        routes = self._groups[method][int(found.lastgroup[1:])]
+        pattern, routes = self._groups[method][int(found.lastgroup[1:])]
         first = found.re.groupindex[found.lastgroup]
-        values = found.groups()[first : first + len(routes[0].pattern.parameters)]
-        return Match(routes, values, id(routes) in self._polls)
+        values = found.groups()[first : first + len(pattern.parameters)]
+        return Match(routes, values, id(routes) in self._polls) if routes else None
 
     def methods(self, path: str) -> set[str]:
         """Returns the methods of all routes of a path."""
@@ -63,20 +73,22 @@ class DialectRouter:
         ``/jobs/{job_id}``.
         """
         found = dict[str, Route]()
-        patterns = [group[0].pattern for group in self._groups.get("GET", ())]
-        for position, (route, *others) in enumerate(self._groups.get("GET", ())):
-            prefix, _, parameter = route.pattern.path.rpartition("/")
-            alone = not others and _is_poll(route) and "{" not in prefix and parameter == "{job_id}"
-            if alone and not any(_may_continue(prefix, pattern) for pattern in patterns[:position]):
-                found[prefix] = route
+        groups = self._groups.get("GET", [])
+        for position, (pattern, routes) in enumerate(groups):
+            prefix, _, parameter = pattern.path.rpartition("/")
+            by_id = "{" not in prefix and parameter in {"{job_id}", "{job_id:path}"}
+            alone = len(routes) == 1 and not any(_may_continue(prefix, one.pattern) for one in groups[:position])
+            if by_id and alone and _is_poll(routes[0]):
+                found[prefix] = routes[0]
         return found
 
 
 def _may_continue(prefix: str, pattern: RequestPattern) -> bool:
     """Whether a pattern may match a prefix and one more segment; True in doubt."""
     start, path = pattern.path.partition("{")[0], f"{prefix}/"
-    many = pattern.is_open_ended or pattern.path.count("/") == path.count("/")
-    return many and (start.startswith(path) or path.startswith(start))
+    slashes = pattern.path.count("/")
+    has_room = slashes <= path.count("/") if pattern.is_open_ended else slashes == path.count("/")
+    return has_room and (start.startswith(path) or path.startswith(start))
 
 
 def _is_poll(route: Route) -> bool:

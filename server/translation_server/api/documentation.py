@@ -43,7 +43,7 @@ from translation_server.core.dialects.authentication import BASIC, SIGV4
 from translation_server.core.dialects.builtin import DIALECTS, NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import CHANGING, PARAMETER, WITH_ID, Action, RequestPattern
+from translation_server.core.dialects.operations import CHANGING, WITH_ID, Action, RequestPattern
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import Node, fill, paths
 from translation_server.version import __version__
@@ -71,20 +71,20 @@ def document(
     paths: defaultdict[str, Part] = defaultdict(dict)
     for route in routes:
         described = _dialect_route(route, simulating=simulating)
-        paths[_template(route.pattern)].setdefault(route.pattern.method.lower(), described)
+        paths[route.pattern.template].setdefault(route.pattern.method.lower(), described)
     for own in own_routes:
         if own.answer:
             pattern = RequestPattern(own.method, own.path)
-            paths[_template(pattern)][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
+            paths[pattern.template][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
     changing = {
-        _template(route.pattern) for route in routes if route.action in CHANGING and route.pattern.method == "GET"
+        route.pattern.template for route in routes if route.action in CHANGING and route.pattern.method == "GET"
     }
     for path, operations in paths.items():
         for method, described in operations.items():
             described["operationId"] = _operation_id(method, path)
             _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
     for route in routes:
-        described = paths[_template(route.pattern)][route.pattern.method.lower()]
+        described = paths[route.pattern.template][route.pattern.method.lower()]
         if [*route.api.auth] == [SIGV4] and described["responses"].pop("401", None):
             described["responses"] |= error_references(HTTPStatus.FORBIDDEN)
         if route.api.error:
@@ -117,11 +117,6 @@ def document(
         "security": [{BASIC: []}] if secured else [],
         "tags": [{"name": name} for name in dict.fromkeys([*native, *dialects, *tags])],
     }
-
-
-def _template(pattern: RequestPattern) -> str:
-    """Returns the path of a pattern with the plain parameters that OpenAPI has."""
-    return PARAMETER.sub(r"{\1}", pattern.path)
 
 
 def _operation_id(method: str, path: str) -> str:

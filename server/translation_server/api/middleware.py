@@ -193,7 +193,7 @@ class RequestMiddleware:
 def _template(scope: Scope) -> str:
     """Returns the template of the path of a request's route; empty if it has none."""
     own, route = scope.get("route"), context_of(scope).route
-    return route.pattern.path if route else getattr(own, "path", "")
+    return route.pattern.template if route else getattr(own, "path", "").replace(":path}", "}")
 
 
 async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:

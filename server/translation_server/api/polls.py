@@ -211,7 +211,7 @@ class PollEndpoint:
         record = PollRecord(at, took, hint, rendering.snapshots, shared.facts)
         log_request(poll.scope, user, status, took)
         if self._metrics:
-            count_request(self._metrics, routes[0].pattern.path, "GET", status, took)
+            count_request(self._metrics, routes[0].pattern.template, "GET", status, took)
         # This comes last: a poll that fails before this line is answered and recorded by `answer`.
         self._add_record(user, record)
         return answer

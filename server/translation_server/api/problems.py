@@ -158,11 +158,15 @@ EXPECTED = (
 
 
 def _allowed_methods(app: FastAPI, request: Request, methods_of: Callable[[str], set[str]]) -> set[str]:
-    """Returns the methods of all routes of the request's path; the framework knows only those of the first route."""
-    routes = [
-        route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-    ]
-    methods = {method for route in routes for method in route.methods or ()}
+    """Returns the methods of all routes of the request's path; the framework knows only those of the first route.
+
+    To the framework, but not to us, a parameter of several segments may be empty.
+    """
+    methods = set[str]()
+    for route in app.routes:
+        match, found = route.matches(request.scope)
+        if isinstance(route, Route) and match is not Match.NONE and all(found["path_params"].values()):
+            methods |= route.methods or set()
     methods |= methods_of(request.scope["path"].removeprefix(request.scope["root_path"]))
     return methods | {"HEAD"} if "GET" in methods else methods
 
@@ -184,8 +188,8 @@ def install(app: FastAPI, methods_of: Callable[[str], set[str]]) -> None:
             case HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.NOT_FOUND if allowed:
                 detail = f"{path} takes {allowed}, not {request.method}."
                 problem = Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed})
-            case HTTPStatus.NOT_FOUND:
-                problem = Problem(status, f"There is no {path} here: /docs lists all routes.")
+            case HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.NOT_FOUND:
+                problem = Problem(HTTPStatus.NOT_FOUND, f"There is no {path} here: /docs lists all routes.")
             case _:
                 problem = Problem(status, error.detail, error.headers)
         return problem.response(request.scope)

@@ -76,7 +76,7 @@ class NativeRoutes:
         native = (self._native.name,)
         add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, native, endpoint))
 
-    @OwnRoute("DELETE", "/jobs/{job_id}", answer("The job.", JOB_SCHEMA, EXAMPLE, HINTS), action="cancel")
+    @OwnRoute("DELETE", "/jobs/{job_id:path}", answer("The job.", JOB_SCHEMA, EXAMPLE, HINTS), action="cancel")
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. A job that has ended stays as it is."""
         snapshot = await self._service.cancel(context_of(request).user, job_id)
@@ -112,7 +112,7 @@ class NativeRoutes:
     def _view(self, request: Request) -> View:
         return view_of(request.scope, self._native, self._service.files)
 
-    @OwnRoute("GET", "/jobs/{job_id}/events", EVENTS, action="events", headers=[LAST_EVENT_ID])
+    @OwnRoute("GET", "/jobs/{job_id:path}/events", EVENTS, action="events", headers=[LAST_EVENT_ID])
     async def events_of_job(self, request: Request, job_id: str) -> Response:
         """Streams the job, and its end, which ends the stream."""
         return await self._stream(request, job_id)

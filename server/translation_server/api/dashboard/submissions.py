@@ -23,7 +23,7 @@ from translation_server.api.problems import Problem
 from translation_server.api.schemas import Query
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.dialects.operations import PARAMETER, Operation
+from translation_server.core.dialects.operations import Operation
 
 OF_BROWSER = frozenset({b"authorization", b"cookie", b"origin", b"referer", b"sec-fetch-site"})
 """The headers that are about the page, and no part of what it submits."""
@@ -102,7 +102,7 @@ def _submissions(dialect: Dialect) -> Iterator[Mapping[str, object]]:
                 "kind": dialect.kind,
                 "mount": dialect.api.mount,
                 "method": pattern.method,
-                "path": dialect.api.mount + PARAMETER.sub(r"{\1}", pattern.path),
+                "path": dialect.api.mount + pattern.template,
                 "parameters": pattern.parameters,
                 "headers": dict(operation.where.header),
                 "query": dict(operation.where.query),

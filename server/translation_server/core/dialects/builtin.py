@@ -51,6 +51,7 @@ TRANSLATED = {
     "error_message": "{error_message}",
 }
 CURRENT_JOB = {"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"}
+# The ids of some APIs have slashes, and native routes show the jobs of all APIs.
 OUTPUT = parse({"video_url": "{file_url:mp4}"}, JOB_NAMES)
 NATIVE_INPUT = ("source_language", "target_language", "video_length", "simulate", "webhook")
 
@@ -62,7 +63,7 @@ START = Dialect(
     output=OUTPUT,
     operations=(
         _operation("submit", ["POST /start"], JOB, 202),
-        _operation("poll", ["GET /status/{job_id}"], JOB),
+        _operation("poll", ["GET /status/{job_id:path}"], JOB),
     ),
 )
 JOBS = Dialect(
@@ -74,7 +75,7 @@ JOBS = Dialect(
     query=("video_length",),
     operations=(
         _operation("submit", ["POST /jobs"], JOB, 202),
-        _operation("poll", ["GET /status/{job_id}", "GET /jobs/{job_id}"], JOB),
+        _operation("poll", ["GET /status/{job_id:path}", "GET /jobs/{job_id:path}"], JOB),
     ),
 )
 STATUS = Dialect(
@@ -87,7 +88,7 @@ TRANSLATE = Dialect(
     send=_send("job_id", "source_language", "target_language"),
     operations=(
         _operation("submit", ["POST /translate"], {"message": "Translation started", "job_id": "{job_id}"}, 202),
-        _operation("poll", ["GET /job/{job_id}"], TRANSLATED),
+        _operation("poll", ["GET /job/{job_id:path}"], TRANSLATED),
     ),
 )
 RESULT = Dialect(

@@ -340,7 +340,7 @@ class Dialect:
     def location(self, job_id: str) -> str | None:
         """Returns the path at which to poll a job, if it has no other parameters than the id."""
         [pattern, *_] = self.poll.requests
-        path = pattern.path.replace("{job_id}", job_id)
+        path = pattern.path.replace("{job_id:path}", "{job_id}").replace("{job_id}", job_id)
         return None if "{" in path or pattern.method != "GET" else self.api.mount + path
 
 

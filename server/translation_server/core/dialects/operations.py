@@ -26,7 +26,7 @@ MediaKind = Literal["json", "untyped", "form", "multipart", "any"]
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
 """A parameter of a path: one segment, one or more (``{name:path}``), or a pattern (``{name=operations/*}``)."""
 
-WILDCARDS = {"*": "[^/]+", "**": ".+"}
+WILDCARDS = {"*": "[^/]+", "**": "(?s:.+)"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class RequestPattern:
     def parameters(self) -> list[str]:
         """The names of the path's parameters."""
         return [found[1] for found in PARAMETER.finditer(self.path)]
+
+    @cached_property
+    def template(self) -> str:
+        """The path with plain parameters, as metrics and OpenAPI have it: ``{name}`` for ``{name:path}``."""
+        return PARAMETER.sub(r"{\1}", self.path)
 
     @cached_property
     def expression(self) -> str:
@@ -72,7 +77,7 @@ class RequestPattern:
 def _of_parameter(found: re.Match[str]) -> str:
     if found[2]:
         return "".join(WILDCARDS.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", found[2]))
-    return ".+" if found[0].endswith(":path}") else "[^/]+"
+    return WILDCARDS["**" if found[0].endswith(":path}") else "*"]
 
 
 class Where(NamedTuple):
