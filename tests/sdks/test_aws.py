@@ -111,6 +111,25 @@ def test_finished_conversion_is_awaited(mediaconvert):
     assert job["Timing"]["SubmitTime"] <= job["Timing"]["FinishTime"]
 
 
+def test_conversion_shows_what_was_submitted(mediaconvert):
+    plain = create_job(mediaconvert)
+    assert (plain["Queue"].rpartition("/")[2], plain["Priority"], "HopDestinations" in plain) == ("Default", 0, False)
+    given = {
+        "AccelerationSettings": {"Mode": "PREFERRED"},
+        "BillingTagsSource": "JOB",
+        "ClientRequestToken": "a",
+        "HopDestinations": [{"WaitMinutes": 20}],
+        "JobTemplate": "mine",
+        "Priority": 5,
+        "Queue": "other",
+        "SimulateReservedQueue": "ENABLED",
+        "StatusUpdateInterval": "SECONDS_30",
+    }
+    job = create_job(mediaconvert, **given, JobEngineVersion="2024-05-01")
+    assert {name: job[name] for name in given} == given
+    assert job["JobEngineVersionRequested"] == "2024-05-01"
+
+
 def test_failed_conversion_says_why(mediaconvert, sandbox):
     sandbox.change_sandbox(error_probability=1)
     job = ended(mediaconvert, create_job(mediaconvert)["Id"])

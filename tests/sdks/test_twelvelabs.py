@@ -42,7 +42,7 @@ def test_task_becomes_ready(client):
     )
     assert (task.status, task.id, task.index_id) == ("ready", created.id, INDEX)
     assert (task.video_id, task.system_metadata.filename) == (created.video_id, "video.mp4")
-    assert set(statuses) <= {"validating", "pending", "queued", "indexing", "ready"}
+    assert set(statuses) <= {"uploading", "validating", "pending", "queued", "indexing", "ready"}
     assert task.updated_at > task.created_at
 
 
@@ -74,13 +74,18 @@ def test_tasks_are_listed_by_their_status(client, sandbox):
     sandbox.change_sandbox(delay={"kind": "fixed", "seconds": 600})
     pending = client.tasks.create(index_id=INDEX, video_url=URL).id
     assert [task.id for task in client.tasks.list(status="ready")] == [ready]
-    assert [task.id for task in client.tasks.list(status=["ready", "validating"])] == [pending, ready]
+    assert [task.id for task in client.tasks.list(status=["ready", "uploading"])] == [pending, ready]
+
+
+def test_tasks_are_listed_by_their_index(client):
+    made = [client.tasks.create(index_id=index, video_url=URL).id for index in (INDEX, "another")]
+    assert [task.id for task in client.tasks.list(index_id=INDEX)] == made[:1]
 
 
 def test_other_filters_of_lists_are_refused(client):
     with pytest.raises(BadRequestError) as caught:
-        list(client.tasks.list(index_id=INDEX))
-    assert "index_id" in caught.value.body["message"]
+        list(client.tasks.list(filename="01.mp4"))
+    assert "filename" in caught.value.body["message"]
 
 
 def test_deleted_task_is_gone(client):
