@@ -225,6 +225,9 @@ async def test_a_token_must_name_one_of_several_users(make_caller):
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
     statuses = [await caller.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
     assert statuses == [200, 200, 401, 401]
+    for token in (None, b"right"):
+        with pytest.raises(Problem, match="Send the user's name and password as the token: `X-Api-Key: <user>:<pas"):
+            await caller.user(token, path="/own/jobs", header=b"x-api-key")
 
 
 @pytest.mark.parametrize(

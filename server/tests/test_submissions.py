@@ -1,5 +1,6 @@
 """Submissions: bodies, fields and idempotency keys."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -70,6 +71,23 @@ def test_a_body_needs_the_content_type_of_json(api, headers, status):
     answer = api.post("/start", content=b'{"source_language": "en"}', headers=headers)
     assert answer.status_code == status
     assert status == 202 or is_problem(answer, 415)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "types"),
+    [
+        ("json", "application/json"),
+        ("form", "application/x-www-form-urlencoded"),
+        (["multipart", "json"], "multipart/form-data or application/json"),
+        (["json", "form", "multipart"], "application/json or application/x-www-form-urlencoded or multipart/form-data"),
+    ],
+)
+def test_a_body_of_another_type_is_refused_with_the_types_of_the_route(start, own_dialect, accepts, types):
+    fixed = f'fixed.echo = {{request = "POST /echo", accepts = {json.dumps(accepts)}, body = "{{input}}"}}'
+    refused = start(dialects=own_dialect(fixed)).post("/own/echo", content=b"a", headers={"Content-Type": "text/plain"})
+    assert is_problem(refused, 415)
+    assert refused.json()["detail"] == f"The body must be plain {types}; this one is text/plain, encoding identity."
+    assert refused.headers["accept"] == types.replace(" or ", ", ")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
@@ -25,6 +25,13 @@ from translation_server.core.dialects.operations import MediaKind
 from translation_server.validation import FieldError, field_errors
 
 MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+MEDIA_TYPES: Mapping[MediaKind, str] = {
+    "json": "application/json",
+    "untyped": "*/*",
+    "form": URL_ENCODED,
+    "multipart": MULTIPART,
+    "any": "*/*",
+}
 JSON = re.compile(r"application/(json|[\w.+-]+\+json|x-amz-json-1\.\d)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
@@ -133,17 +140,18 @@ async def _receive(request: Request) -> bytes | Problem:
     return too_large(f"A body may have {most} bytes (MAX_BODY).")
 
 
-def parse_object(request: Request, body: bytes, *, of_any_type: bool = False) -> dict[str, Any]:
-    """Returns the JSON object in a body; ``of_any_type`` allows any content type.
+def parse_object(request: Request, body: bytes, accepts: Collection[MediaKind] = ("json",)) -> dict[str, Any]:
+    """Returns the JSON object in a body; ``accepts`` has the kinds of bodies that the route accepts.
 
     Raises:
         Problem: 415, 400 or 422 for anything else.
     """
     content_type = ", ".join(values_of(request, "content-type")) or "none"
     encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
-    if not (of_any_type or JSON.fullmatch(content_type)) or encoding != "identity":
-        detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
+    if not ("untyped" in accepts or JSON.fullmatch(content_type)) or encoding != "identity":
+        types = [MEDIA_TYPES[kind] for kind in accepts if MEDIA_TYPES[kind] != "*/*"] or [MEDIA_TYPES["json"]]
+        detail = f"The body must be plain {' or '.join(types)}; this one is {content_type}, encoding {encoding}."
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": ", ".join(types)})
     try:
         document = from_json(body, allow_inf_nan=False)
         errors = _errors(body)
@@ -209,7 +217,7 @@ async def _read_document(request: Request, accepts: Collection[MediaKind]) -> di
         return {}
     if "form" in accepts and media_type == URL_ENCODED:
         return _read_form(body)
-    return parse_object(request, body, of_any_type="untyped" in accepts)
+    return parse_object(request, body, accepts)
 
 
 def is_form(request: Request) -> bool:

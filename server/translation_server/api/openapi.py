@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from translation_server.api.bodies import MEDIA_TYPES
 from translation_server.api.problems import fields_of_error
 from translation_server.api.schemas import JobAction
 from translation_server.core.clock import VirtualTime
@@ -154,7 +155,7 @@ DETAILS: Mapping[HTTPStatus, str] = {
     HTTPStatus.CONFLICT: "You have several jobs of this id: use the routes of their APIs.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body may have 262144 bytes.",
     HTTPStatus.REQUEST_URI_TOO_LONG: "A request's head may have 65536 bytes.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is of a type that this route does not take, or compressed.",
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The file has 1024 bytes.",
     HTTPStatus.MISDIRECTED_REQUEST: "This server is not called api.example: set ALLOWED_HOSTS.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "video_length: must be a number from 0.",
@@ -309,15 +310,6 @@ def with_example(sample: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
     name, _, rest = path.partition(".")
     sample = sample if isinstance(sample, Mapping) else {}
     return {**sample, name: with_example(sample.get(name), rest) if rest else sample.get(name, "text")}
-
-
-MEDIA_TYPES: Mapping[MediaKind, str] = {
-    "json": "application/json",
-    "untyped": "*/*",
-    "form": "application/x-www-form-urlencoded",
-    "multipart": "multipart/form-data",
-    "any": "*/*",
-}
 
 
 def request_content(accepts: Sequence[MediaKind], schema: Part, example: object) -> Part:

@@ -40,6 +40,7 @@ from translation_server.api.auth.credentials import (
     Scheme,
     decodings,
     refused,
+    remedy,
     scheme_of,
     wrong_credentials,
 )
@@ -138,7 +139,7 @@ class Authenticator:
         self._refuse_locked_address(address)
         values = scheme.values(scope)
         if not values:
-            raise refused(scheme, f"Send {scheme.expected}.")
+            raise refused(scheme, remedy(scheme, several=len(self._users) > 1))
         if scheme.is_signature:
             signature = read_signature(values[0]) if len(values) == 1 else None
             return await self._signer(scope, signature, scheme, read_body if needs_body(scope) else None)
@@ -218,7 +219,8 @@ class Authenticator:
                 raise _busy() from None
         if user is None:
             self._count_failure(address, None if credentials is None else name, is_known=is_known)
-            raise wrong_credentials(scheme, NOT_MOUNTED if scheme is BASIC and credentials is None else "")
+            more = NOT_MOUNTED if scheme is BASIC and credentials is None else ""
+            raise wrong_credentials(scheme, more, several=len(self._users) > 1)
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
         self._addresses[user][address] = None

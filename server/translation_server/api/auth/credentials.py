@@ -43,6 +43,7 @@ class Scheme(NamedTuple):
     expected: str  # what a client has to send, for error messages
     read: Callable[[bytes], Credentials | None]  # reads the value; None if it is malformed
     is_signature: bool = False  # whether the value proves the password without having it, see `sigv4`
+    of_several: str = ""  # what a client has to send instead if there are several users
 
     def values(self, scope: Scope) -> list[bytes]:
         """Returns the credentials of a request, as they were sent."""
@@ -86,6 +87,7 @@ def scheme(auth: str) -> Scheme:
         f"{form.word} {REALM}" if form.word else f"ApiKey {REALM}, {place}",
         f"the user's password as the token: `{auth.replace('{token}', '<password>')}`",
         partial(read_prefixed, form.word.lower().encode()) if form.word else read_token,
+        of_several=f"the user's name and password as the token: `{auth.replace('{token}', '<user>:<password>')}`",
     )
 
 
@@ -96,9 +98,14 @@ def refused(scheme: Scheme, detail: str) -> CredentialsRefused:
     return CredentialsRefused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})
 
 
-def wrong_credentials(scheme: Scheme, more: str = "") -> CredentialsRefused:
+def remedy(scheme: Scheme, *, several: bool) -> str:
+    """Returns what a client has to send; ``several`` is whether there are several users."""
+    return f"Send {scheme.of_several if several and scheme.of_several else scheme.expected}."
+
+
+def wrong_credentials(scheme: Scheme, more: str = "", *, several: bool = False) -> CredentialsRefused:
     """Returns the problem of a request whose credentials are wrong."""
-    return refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.{more}")
+    return refused(scheme, f"The credentials are wrong or malformed. {remedy(scheme, several=several)}{more}")
 
 
 def read_basic(header: bytes) -> Credentials | None:
