@@ -8,7 +8,7 @@ list_jobs without a namespace asks who the caller of HF_ENDPOINT and HF_TOKEN is
 
 import httpx2
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, Volume
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError, JobNotFoundError
 
 from tests.sdks.conftest import KEY
@@ -28,9 +28,19 @@ def test_job_is_awaited(client, url):
     assert (job.docker_image, job.space_id, job.command) == (JOB["image"], None, JOB["command"])
     assert (job.environment, job.flavor, job.labels["team"]) == ({"A": "1"}, "t4-small", "a")
     assert job.url == f"{url}/jobs/{client.whoami()['name']}/{job.id}"
+    assert (job.initiator.type, job.initiator.name, job.durations.running_secs) == ("user", job.owner.name, None)
     done = client.wait_for_job(job.id, poll_interval=0.02)
     assert (done.status.stage, done.status.message) == ("COMPLETED", None)
     assert done.finished_at > done.started_at >= done.created_at
+    assert (done.durations.scheduling_secs, done.durations.running_secs, done.durations.total_secs) == (0, 1, 1)
+
+
+def test_job_shows_what_was_submitted(client):
+    volume = Volume(type="model", source="owner/model", mount_path="/model", read_only=True)
+    options = {"network_group": "train", "network_aliases": ["master"], "expose": [8000]}
+    job = client.run_job(**JOB, volumes=[volume], **options)
+    assert (job.volumes, job.network.group, job.network.aliases) == ([volume], "train", ["master"])
+    assert job.expose == [8000]
 
 
 def test_jobs_of_spaces_and_of_other_namespaces_are_awaited(client):
