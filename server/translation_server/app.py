@@ -285,7 +285,7 @@ def assemble(
         measuring.add_record,
         requests.count_refused,
         files=service.files,
-        apis=Mounts(apis),
+        apis=apis,
         max_body=max_body,
         max_upload=max_upload,
         metrics=metrics,

@@ -35,6 +35,7 @@ class RequestContext:
         document: The fields in its body once they were read, or why the server refuses to read them.
         route: The dialect's route that serves it; None for the framework's routes.
         api: The API below whose mount its path is; None for the native one.
+        job_api: The API of the job whose file its signed URL is, if that is served.
         fault: The fault rule that changes the answer, if one fired.
     """
 
@@ -50,6 +51,7 @@ class RequestContext:
     document: "dict[str, Any] | Problem | None" = None
     route: "Route | None" = None
     api: "Api | None" = None
+    job_api: "Api | None" = None
     fault: "FaultRule | None" = None
 
 

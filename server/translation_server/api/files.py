@@ -8,7 +8,7 @@ from starlette.responses import Response
 from translation_server.api.context import context_of
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.file_response import send_file
-from translation_server.api.openapi import IF_NONE_MATCH, IF_RANGE, RANGE, TEXT, Part, error_references
+from translation_server.api.openapi import IF_NONE_MATCH, IF_RANGE, RANGE, TEXT, Part, error_references, error_response
 from translation_server.api.own_routes import OwnRoute, add_own_routes
 from translation_server.api.problems import expired_url
 from translation_server.service.files import FILES
@@ -25,6 +25,8 @@ FILE_HEADERS: Part = {
         ("X-Content-Type-Options", "`nosniff`"),
     )
 }
+OF_API: Part = {"*/*": {"example": {"error": "This URL has expired."}}}  # an error in the form of the job's API
+REFUSED = error_response(HTTPStatus.FORBIDDEN)
 PART_HEADERS: Part = {"Content-Range": {"description": "which bytes, and how many the file has", "schema": TEXT}}
 
 
@@ -51,7 +53,8 @@ class FileApi:
         responses={
             "206": {"description": "A part of it.", "headers": FILE_HEADERS | PART_HEADERS, "content": BYTES},
             "304": {"description": "The file has not changed.", "headers": FILE_HEADERS},
-            **error_references(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+            **error_references(HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+            "403": REFUSED | {"content": REFUSED["content"] | OF_API},
         },
     )
     async def download(self, request: Request, token: str, name: str) -> Response:  # noqa: ARG002 - both are in the grant
@@ -59,7 +62,7 @@ class FileApi:
         context = context_of(request)
         grant, owner = context.grant, context.user
         if grant is None or grant.expires <= await self._service.virtual_time(owner):
-            raise expired_url()
+            raise expired_url(request.scope)
         job_id, api, kind = grant.job
         await self._service.snapshot(owner, job_id, api=api, kind=kind)
         return await send_file(request, self._service.files, grant.name)

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
@@ -66,7 +66,7 @@ class RequestMiddleware:
         count_refused: Callable[[str, float], None],
         *,
         files: Files,
-        apis: Mounts[Api],
+        apis: Mapping[str, Api],
         max_body: int,
         max_upload: int,
         metrics: Metrics,
@@ -79,7 +79,8 @@ class RequestMiddleware:
         self._add_record = add_record
         self._count_refused = count_refused
         self._files = files
-        self._apis = apis
+        self._apis = Mounts(apis)
+        self._by_name = {api.name: api for api in apis.values()}
         self._metrics = metrics
         self._routes = re.compile("")
 
@@ -168,6 +169,7 @@ class RequestMiddleware:
         context.grant = grant = self._files.grant(path)
         if grant is None:
             raise invalid_url()
+        context.job_api = self._by_name.get(grant.job.api)
         context.record.path = f"{FILES}{grant.job.job_id}/{grant.name}"[:MAX_TEXT]
         return grant.owner
 

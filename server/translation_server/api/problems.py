@@ -99,8 +99,10 @@ def invalid_url() -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "This URL is not valid: poll the job for another one.")
 
 
-def expired_url() -> Problem:
-    """Returns the problem of a signed URL whose time is over."""
+def expired_url(scope: Scope) -> Problem:
+    """Returns the problem of a signed URL whose time is over. It is answered in the form of the job's API."""
+    context = context_of(scope)
+    context.api = context.api or context.job_api
     return Problem(HTTPStatus.FORBIDDEN, "This URL has expired: poll the job for a new one.")
 
 
@@ -111,7 +113,7 @@ def describe(scope: Scope) -> str:
 
 
 def api_of(scope: Scope) -> Api | None:
-    """Returns the API below whose mount a request is."""
+    """Returns the API whose form errors of a request have."""
     return context_of(scope).api if "context" in scope else None
 
 

@@ -53,7 +53,6 @@ Rest = Callable[[float], Awaitable[None]]  # waits for this many seconds, or unt
 
 def instead(rule: FaultRule, scope: Scope) -> Response | None:
     """Returns the response that replaces serving a request, if the rule has one, in the form of its API's errors."""
-    api = api_of(scope)
     match rule:
         case Status():
             headers = {name.lower(): value for name, value in rule.headers.items()}
@@ -65,20 +64,20 @@ def instead(rule: FaultRule, scope: Scope) -> Response | None:
                 return Response(rule.body, rule.code, headers, "text/plain")
             problem = Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers)
             return problem.response(scope)
-        case FalseAnswer(kind=kind) if refusal := _refusal(kind, api or NATIVE_API):
+        case FalseAnswer(kind=kind) if refusal := _refusal(kind, scope):
             return response_to(refusal, scope)
     return None
 
 
-def _refusal(kind: str, api: Api) -> Exception | None:
+def _refusal(kind: str, scope: Scope) -> Exception | None:
     """Returns the error that a false answer of this kind reports; None if it reports none."""
     match kind:
         case "not-found":
             return JobNotFound()
         case "unauthorized":
-            return wrong_credentials(scheme(api.auth[0]))
+            return wrong_credentials(scheme((api_of(scope) or NATIVE_API).auth[0]))
         case "expired":
-            return expired_url()
+            return expired_url(scope)
     return None
 
 
