@@ -230,6 +230,15 @@ async def test_a_token_must_name_one_of_several_users(make_caller):
             await caller.user(token, path="/own/jobs", header=b"x-api-key")
 
 
+async def test_with_auth_off_a_token_has_the_user_that_the_page_on_dialects_computes():
+    schemes = Mounts({"/own": [scheme("X-Api-Key: {token}")]})
+    users = {}
+    for token in (b"sk-of-my-tests", b"me:x", b":x"):
+        scope = {"server": None, "path": "/own/jobs", "headers": [(b"x-api-key", token)]}
+        users[token] = await OpenAuthenticator(schemes).user(scope)
+    assert users == {b"sk-of-my-tests": "token-28a2988c30f2", b"me:x": "me", b":x": "anyone"}
+
+
 @pytest.mark.parametrize(
     ("server", "accepted"),
     [
