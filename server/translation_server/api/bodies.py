@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
@@ -32,6 +32,7 @@ MEDIA_TYPES: Mapping[MediaKind, str] = {
     "multipart": MULTIPART,
     "any": "*/*",
 }
+ONLY_JSON: Sequence[MediaKind] = ("json",)
 JSON = re.compile(r"application/(json|[\w.+-]+\+json|x-amz-json-1\.\d)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
@@ -140,7 +141,7 @@ async def _receive(request: Request) -> bytes | Problem:
     return too_large(f"A body may have {most} bytes (MAX_BODY).")
 
 
-def parse_object(request: Request, body: bytes, accepts: Collection[MediaKind] = ("json",)) -> dict[str, Any]:
+def parse_object(request: Request, body: bytes, accepts: Collection[MediaKind] = ONLY_JSON) -> dict[str, Any]:
     """Returns the JSON object in a body; ``accepts`` has the kinds of bodies that the route accepts.
 
     Raises:

@@ -169,7 +169,7 @@ class RequestMiddleware:
         context.grant = grant = self._files.grant(path)
         if grant is None:
             raise invalid_url()
-        context.job_api = self._by_name.get(grant.job.api)
+        context.job_api = self._by_name.get(grant.job.api or "")
         context.record.path = f"{FILES}{grant.job.job_id}/{grant.name}"[:MAX_TEXT]
         return grant.owner
 
