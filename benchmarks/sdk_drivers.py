@@ -135,6 +135,23 @@ def azure(url: str, user: str) -> Run:
     return run
 
 
+def azure_maps(url: str, user: str) -> Run:
+    """Calculates matrices of routes. The name is a parameter that the API does not know."""
+    from azure.core.credentials import AzureKeyCredential
+    from azure.maps.route import MapsRouteClient
+    from azure.maps.route.models import GeoJsonMultiPoint, RouteMatrixQuery
+
+    client = MapsRouteClient(AzureKeyCredential(key(user)), endpoint=f"{url}/azure-maps")
+    places = GeoJsonMultiPoint(coordinates=[[4.8, 52.3]])
+    query = RouteMatrixQuery(origins=places, destinations=places)
+
+    def run(name: str) -> str:
+        poller = client.begin_get_route_matrix_batch(query=query, params={"name": name})
+        return _said("succeeded", poller.result().matrix)
+
+    return run
+
+
 def aws(url: str, user: str) -> Run:
     """Transcribes audio, under a name that the caller chooses."""
     import boto3

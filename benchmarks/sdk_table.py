@@ -63,6 +63,7 @@ class Sdk(NamedTuple):
 
 
 REPLICATE = Api("replicate", "/replicate", lambda name: {"version": "1", "input": {"prompt": name}})
+PLACES = {"type": "MultiPoint", "coordinates": [[4.8, 52.3]]}
 VEO = {"project": "123456789012", "location": "us-central1", "model": "veo-3.1-generate-001"}
 
 SDKS = [
@@ -130,6 +131,18 @@ SDKS = [
             "/documentintelligence",
             lambda name: {"urlSource": f"https://example.com/{name}.pdf"},
             {"model": "prebuilt-layout"},
+        ),
+    ),
+    Sdk(
+        "azure maps",
+        "azure-maps-route",
+        "`client.begin_get_route_matrix_batch(…).result()`",
+        "Polls after `Retry-After`, else every 30 seconds.",
+        drivers.azure_maps,
+        Api(
+            "azure-maps",
+            "/azure-maps",
+            lambda name: {"origins": PLACES, "destinations": PLACES, "name": name},
         ),
     ),
     Sdk(
