@@ -36,10 +36,7 @@ JOBS_SCHEMA = {
 EVENTS = {
     "description": "Server-sent events, named after the status of the job, with the job as data.",
     "content": {
-        "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": f"id: 1767323045678000\nevent: pending\ndata: {to_json(EXAMPLE)}\n\n",
-        }
+        "text/event-stream": {"example": f"id: 1767323045678000\nevent: pending\ndata: {to_json(EXAMPLE)}\n\n"}
     },
 }
 
