@@ -159,6 +159,33 @@ def test_newest_attempts_of_a_delivery_are_stored():
     assert delivery.state == "delivered"
 
 
+@pytest.mark.parametrize("extras", [0, 19])
+def test_attempts_that_were_dropped_count_in_the_schedule(extras):
+    delays = (1.0,) * (7 if extras else MAX_ATTEMPTS + 20)
+    delivery, made = attempted(), 0
+    while delivery.state == "pending" and made <= len(delays):
+        before, made = delivery, made + 1
+        attempt = Attempt(delivery.next_at or delivery.at, 5.0, 0.1, 500)
+        others = [replace(attempt, status=400 + number, extra=True) for number in range(extras)]
+        delivery = delivery.after(attempt, delays).with_attempts(*others)
+        assert delivery.attempts_since(before) == (attempt, *others)
+    assert (made, delivery.state) == (1 + len(delays), "failed")
+    assert (delivery.made, len(delivery.attempts)) == (made * (1 + extras), MAX_ATTEMPTS)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "result"),
+    [
+        (Attempt(1.0, 1.0, 0.0, 204), "accepted"),
+        (Attempt(1.0, 1.0, 0.0, 500), "refused"),
+        (Attempt(1.0, 1.0, 0.0, error="Connection refused"), "failed"),
+        (Attempt(1.0, 1.0, 0.0, error="lost by a fault rule of the sandbox", fault="lost"), "not_sent"),
+    ],
+)
+def test_result_of_an_attempt(attempt, result):
+    assert attempt.result == result
+
+
 def test_default_schedule_is_that_of_standard_webhooks():
     assert Settings(_env_file=None, api_username="a", api_password="b").webhook_retries == RETRY_DELAYS
 

@@ -127,6 +127,17 @@ async def test_host_that_is_unknown_now_is_tried_at_each_attempt(monkeypatch, se
     assert "Name or service not known" in (await send(sender, "http://later.example/")).error
 
 
+async def test_attempt_that_reaches_nobody_has_no_request(monkeypatch, sender):
+    async with receiving() as (port, _):
+        url = f"http://127.0.0.1:{port}/"
+        assert (await send(sender, url)).request.size == len("{}")
+    await sender.close()
+    Names(monkeypatch)
+    for unreachable in (url, f"http://127.0.0.2:{port}/", "http://unknown.example/"):
+        attempt = await send(sender, unreachable)
+        assert (bool(attempt.error), attempt.request) == (True, None)
+
+
 async def test_redirect_is_an_answer_and_not_followed(sender):
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://10.1.2.3/\r\nContent-Length: 0\r\n\r\n"
     async with receiving(answer) as (port, requests):

@@ -134,7 +134,7 @@ class Attempt:
             return "accepted"
         if self.status is not None:
             return "refused"
-        return "failed" if self.seconds else "not_sent"
+        return "not_sent" if self.fault and not self.seconds else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,8 @@ class Delivery:
     state: DeliveryState = DeliveryState.PENDING
     next_at: VirtualTime | None = None  # when the next attempt is due
     copies: tuple[VirtualTime, ...] = ()  # when it is made again after it was accepted, because of a fault rule
+    dropped: int = 0  # how many older attempts are no longer kept
+    dropped_extra: int = 0  # how many of those were extra
 
     @property
     def size(self) -> int:
@@ -162,9 +164,14 @@ class Delivery:
         return len(self.body) + sent + sum(len(attempt.answer or "") for attempt in self.attempts)
 
     @property
+    def made(self) -> int:
+        """How many attempts were made, also those that are no longer kept."""
+        return self.dropped + len(self.attempts)
+
+    @property
     def number(self) -> int:
         """The number of the next attempt of the schedule, from 1."""
-        return 1 + sum(not attempt.extra for attempt in self.attempts)
+        return 1 + self.dropped - self.dropped_extra + sum(not attempt.extra for attempt in self.attempts)
 
     @property
     def is_copy(self) -> bool:
@@ -191,7 +198,18 @@ class Delivery:
 
     def with_attempts(self, *attempts: Attempt) -> "Delivery":
         """Returns the delivery with further attempts, which change nothing else."""
-        return replace(self, attempts=(*self.attempts, *map(self._storable, attempts))[-MAX_ATTEMPTS:])
+        every = (*self.attempts, *map(self._storable, attempts))
+        dropped = every[:-MAX_ATTEMPTS]
+        return replace(
+            self,
+            attempts=every[-MAX_ATTEMPTS:],
+            dropped=self.dropped + len(dropped),
+            dropped_extra=self.dropped_extra + sum(attempt.extra for attempt in dropped),
+        )
+
+    def attempts_since(self, before: "Delivery") -> tuple[Attempt, ...]:
+        """Returns the attempts that were made since an earlier state of the delivery."""
+        return self.attempts[len(self.attempts) - (self.made - before.made) :]
 
     def postponed(self, until: VirtualTime) -> "Delivery":
         """Returns the delivery with its next attempt due at a later time."""

@@ -362,7 +362,7 @@ class Deliveries:
                 clock = (await self._sandboxes.of(worker.owner)).clock
                 after = await self._attempts.make(job, before, clock)
                 log_attempt(worker.owner, after)
-                self._count(after.attempts[len(before.attempts) :])
+                self._count(after.attempts_since(before))
         if after.state is DeliveryState.GONE:
             worker.gone.add(url)
         await self._store_attempts(worker, after)

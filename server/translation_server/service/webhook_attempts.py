@@ -205,7 +205,7 @@ def _distortion(rule: FaultRule) -> Distortion:
 
 def log_attempt(owner: str, delivery: Delivery) -> None:
     """Logs the last attempt of a delivery."""
-    attempt, number = delivery.attempts[-1], len(delivery.attempts)
+    attempt = delivery.attempts[-1]
     logger.log(
         logging.DEBUG if attempt.was_accepted else logging.INFO,
         "webhook %s of job %s of %s to %s: %s, attempt %d, %s",
@@ -214,6 +214,6 @@ def log_attempt(owner: str, delivery: Delivery) -> None:
         owner,
         delivery.url,
         attempt.error or attempt.status,
-        number,
+        delivery.made,
         delivery.state,
     )

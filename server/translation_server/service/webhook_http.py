@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple, cast
@@ -58,6 +58,7 @@ class Http:
         headers: Mapping[str, str],
         body: bytes,
         cut_at: int | None = None,
+        began: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Posts a body to the first of the addresses of a URL's host that can be reached.
 
@@ -68,6 +69,7 @@ class Http:
             headers: The headers, besides those that every request has.
             body: What is posted.
             cut_at: After how many bytes of the body the connection ends; None if it is sent whole.
+            began: Called when there is a connection, before the request is sent.
 
         Raises:
             OSError: there was no answer.
@@ -76,13 +78,18 @@ class Http:
         places = [Place(user, url.scheme, url.hostname or "", address, port) for address in addresses]
         head = _head(url, {**headers, "host": url.netloc, "content-length": str(len(body))})
         if cut_at is not None:
-            (await self._open(places)).cut_off(head + body[:cut_at])
+            connection = await self._open(places)
+            began()
+            connection.cut_off(head + body[:cut_at])
             raise ConnectionAbortedError("the body was cut off")
         for place in places:
             if place in self._idle:
+                began()
                 with suppress(_EndedMeanwhileError):
                     return await self._idle[place][-1].post(head + body)
-        return await (await self._open(places)).post(head + body)
+        connection = await self._open(places)
+        began()
+        return await connection.post(head + body)
 
     def close(self) -> None:
         """Closes the connections that wait for a request."""

@@ -91,14 +91,21 @@ class WebhookSender:
     ) -> Attempt:
         """Makes an attempt for a user, and returns its result; ``clock`` is that of their sandbox."""
         wall, began = self._clock(), time.monotonic()
-        status, error, answer, retry_after, sent = None, None, None, None, None
+        status, error, answer, retry_after = None, None, None, None
+        sent: SentRequest | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 url = split_url(delivery.url)
                 addresses = await self._addresses(url)
                 message = distortion.apply(signed_message(delivery, webhook, WallTime(wall - distortion.age)))
-                sent = message.shown(webhook)
-                received = await self._http.post(user, url, addresses, message.headers, message.body, message.cut_at)
+
+                def keep_request() -> None:
+                    nonlocal sent
+                    sent = message.shown(webhook)
+
+                received = await self._http.post(
+                    user, url, addresses, message.headers, message.body, message.cut_at, keep_request
+                )
             status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
             retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
