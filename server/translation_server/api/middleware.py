@@ -82,11 +82,11 @@ class RequestMiddleware:
         self._apis = Mounts(apis)
         self._by_name = {api.name: api for api in apis.values()}
         self._metrics = metrics
-        self._routes = re.compile("")
+        self._routes = ""
 
     def know_routes(self, patterns: Iterable[RequestPattern]) -> None:
         """Sets the patterns of all routes: requests for other paths are not recorded."""
-        self._routes = re.compile("|".join({pattern.expression for pattern in patterns}))
+        self._routes = "|".join({pattern.expression for pattern in patterns})  # compiled when it is first used
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Returns an application that serves its HTTP requests by ``app``."""
@@ -184,12 +184,14 @@ class RequestMiddleware:
             self._metrics.refused.add()
         if record.path[1:].partition("/")[0] in self._unrecorded:
             return
-        is_route = self._routes.fullmatch(scope["path"]) is not None
         if user is not None:
-            if is_route or isinstance(self._authenticator, Authenticator):
+            if isinstance(self._authenticator, Authenticator) or self._is_route(scope["path"]):
                 self._add_record(user, record)
-        elif is_route and refused and (name := self._authenticator.claimed_user(scope)):
+        elif refused and self._is_route(scope["path"]) and (name := self._authenticator.claimed_user(scope)):
             self._count_refused(name, record.at)
+
+    def _is_route(self, path: str) -> bool:
+        return re.fullmatch(self._routes, path) is not None
 
 
 def _template(scope: Scope) -> str:
