@@ -19,6 +19,22 @@ def accepting(owner="ann", created_at=1000.0, delay=10.0, outcome=State.COMPLETE
     return accept
 
 
+PAUSED_JOB = """
+    INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, paused_at, paused_for, changed_at)
+    VALUES ('ann', 1, 'a', 1000, 500, 'error', 1090, 7, 1090)
+"""
+"""Stores a paused job, which was paused before, in a database of a version that did not store pauses."""
+
+
+async def check_pauses_of_paused_job(store):
+    """Checks in the migrated database that earlier pauses count but are not invented, and ends the current one."""
+    migrated = await store.find("ann", "a")
+    assert (migrated.paused_for, migrated.paused_at, migrated.pauses) == (7.0, 1090.0, [])
+    unpaused = await store.change("ann", "a", lambda job: job.unpause(1100.0))
+    assert (unpaused.due_at, unpaused.paused_for, unpaused.pauses) == (1517.0, 17.0, [(1090.0, 1100.0)])
+    assert await store.find("ann", "a") == unpaused
+
+
 @contextmanager
 def locked(path):
     """Holds the write lock of a SQLite file, as another process may."""

@@ -1,4 +1,4 @@
-"""Answers that are not JSON objects: placeholders alone, arrays and texts, with the client's own server."""
+"""The client reads answers that are not JSON objects: single values, arrays and texts."""
 
 import pytest
 

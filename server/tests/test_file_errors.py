@@ -1,4 +1,4 @@
-"""The errors of signed URLs of files: an expiry has the form of the job's API, if its file describes one."""
+"""An expired URL of a file is answered with an error in the form of the job's API, if that API describes one."""
 
 import pytest
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from tests.stores import SUBMITTER, accepting
+from tests.stores import PAUSED_JOB, SUBMITTER, accepting, check_pauses_of_paused_job
 from translation_server.core.change_feed import FeedPosition
 from translation_server.storage import Idempotency, StoreChange, StoreError, open_store
 from translation_server.storage.postgres.migrations import MIGRATIONS
@@ -173,18 +173,10 @@ async def test_database_of_an_older_version_is_migrated(postgres, url, version):
 async def test_pauses_from_before_they_were_stored_count_but_are_not_invented(postgres, url):
     version = 13
     mark = f"CREATE TABLE translation_server (version) AS VALUES ({version})"
-    job = """
-        INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, paused_at, paused_for, changed_at)
-        VALUES ('ann', 1, 'a', 1000, 500, 'error', 1090, 7, 1090)
-    """
     migrations = chain.from_iterable(MIGRATIONS[:version])
-    postgres.execute(mark, *migrations, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
+    postgres.execute(mark, *migrations, "INSERT INTO owners VALUES ('ann', 1)", PAUSED_JOB, url=url)
     store = open_store(url)
-    migrated = await store.find("ann", "a")
-    assert (migrated.paused_for, migrated.paused_at, migrated.pauses) == (7.0, 1090.0, [])
-    unpaused = await store.change("ann", "a", lambda job: job.unpause(1100.0))
-    assert (unpaused.due_at, unpaused.paused_for, unpaused.pauses) == (1517.0, 17.0, [(1090.0, 1100.0)])
-    assert await store.find("ann", "a") == unpaused
+    await check_pauses_of_paused_job(store)
     await store.close()
 
 

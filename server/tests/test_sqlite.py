@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import SUBMITTER, accepting, full_disk, locked
+from tests.stores import PAUSED_JOB, SUBMITTER, accepting, check_pauses_of_paused_job, full_disk, locked
 from translation_server.core.change_feed import FeedPosition
 from translation_server.storage import StoreError
 from translation_server.storage.batching import MAX_BATCH
@@ -74,18 +74,10 @@ async def test_file_of_an_older_version_is_migrated(path, version):
 async def test_pauses_from_before_they_were_stored_count_but_are_not_invented(path):
     version = 16
     marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {version}"
-    job = """
-        INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, paused_at, paused_for, changed_at)
-        VALUES ('ann', 1, 'a', 1000, 500, 'error', 1090, 7, 1090)
-    """
     owner = "INSERT INTO owners (name, jobs) VALUES ('ann', 1)"
-    execute(path, *chain.from_iterable(MIGRATIONS[:version]), *marks, owner, job)
+    execute(path, *chain.from_iterable(MIGRATIONS[:version]), *marks, owner, PAUSED_JOB)
     store = SqliteStore(path)
-    migrated = await store.find("ann", "a")
-    assert (migrated.paused_for, migrated.paused_at, migrated.pauses) == (7.0, 1090.0, [])
-    unpaused = await store.change("ann", "a", lambda job: job.unpause(1100.0))
-    assert (unpaused.due_at, unpaused.paused_for, unpaused.pauses) == (1517.0, 17.0, [(1090.0, 1100.0)])
-    assert await store.find("ann", "a") == unpaused
+    await check_pauses_of_paused_job(store)
     await store.close()
 
 

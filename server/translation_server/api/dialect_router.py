@@ -22,7 +22,7 @@ class Match(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """The routes of one form; none if other routes have it."""
+    """A form of patterns, and the dialects' routes with it. There are none if only other routes have this form."""
 
     pattern: RequestPattern
     routes: list[Route]
