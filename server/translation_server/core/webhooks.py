@@ -22,7 +22,7 @@ RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 """How long after an attempt the next one follows, in seconds: the schedule that Standard Webhooks recommends."""
 
 JITTER = 0.1
-"""The largest fraction by which such a delay differs, so that deliveries that failed together are spread."""
+"""The largest fraction by which a delay is shorter or longer, so that deliveries that failed together are spread."""
 
 ACCEPTED = range(200, 300)  # the status codes of a receiver that has accepted a delivery
 GONE = 410  # the status code of a receiver that wants no more deliveries to this URL
@@ -224,7 +224,7 @@ class Delivery:
         return replace(self, state=DeliveryState.PENDING, next_at=now)
 
     def _storable(self, attempt: Attempt) -> Attempt:
-        """Returns an attempt as it is kept: the body is there already, if it is that of the delivery."""
+        """Returns an attempt as it is stored: without a body that the delivery already has."""
         if attempt.request is None or attempt.request.body is None:
             return attempt
         body = None if attempt.request.body == self.body else attempt.request.body[:SHOWN_BODY]
