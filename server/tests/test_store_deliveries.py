@@ -1,5 +1,6 @@
 """The part of the store protocol that stores deliveries of webhooks, for every store."""
 
+import asyncio
 import math
 from dataclasses import replace
 
@@ -62,6 +63,25 @@ async def test_recorded_end_is_not_found_again(store):
     assert await store.find_delivery("ann", delivered.id) == delivered
     assert await store.find_delivery("ann", "msg_other") is None
     assert await store.find_delivery("bob", delivered.id) is None
+
+
+async def test_changes_of_a_delivery_at_the_same_time_are_all_stored(store):
+    job = await add(store, webhook=HOOK)
+    await store.record_deliveries("ann", [delivery_of(job)])
+
+    def attempted(number):
+        attempt = Attempt(1010.0, float(number), 0.1, 500)
+        return lambda delivery: replace(delivery, attempts=(*delivery.attempts, attempt), next_at=1100.0)
+
+    changes = [store.change_delivery("ann", delivery_id(job, END), attempted(number)) for number in range(20)]
+    await asyncio.gather(*changes)
+    [stored] = await store.deliveries("ann", limit=10)
+    assert {attempt.wall for attempt in stored.attempts} == set(range(20))
+    assert await store.deliveries_due("ann", (0.0, ""), 1100.0, 10) == [stored]
+    assert await store.change_delivery("ann", "msg_other", attempted(0)) is None
+    assert await store.change_delivery("bob", stored.id, attempted(0)) is None
+    await store.reset_sandbox("ann")
+    assert await store.change_delivery("ann", stored.id, attempted(0)) is None
 
 
 async def test_retries_are_due_in_the_order_of_their_times(store):

@@ -166,12 +166,11 @@ class Deliveries:
 
         If its URL has answered 410, deliveries to it are made again.
         """
-        if (delivery := await self._store.find_delivery(owner, delivery_id)) is None:
-            return None
         now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
-        due = delivery.due_again(now)
-        await self._store.allow_url(owner, delivery.url)
-        await self._store.record_deliveries(owner, [due])
+        due = await self._store.change_delivery(owner, delivery_id, lambda delivery: delivery.due_again(now))
+        if due is None:
+            return None
+        await self._store.allow_url(owner, due.url)
         self._due[owner] = min(now, self._due.get(owner, now))
         self._not_before.pop(owner, None)
         self.sandbox_changed(owner)

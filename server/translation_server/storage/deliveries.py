@@ -53,6 +53,8 @@ DELIVERIES = f"""
 
 FIND_DELIVERY = f"SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND id = :id"
 
+CHANGED_DELIVERY = f"SELECT owner, document FROM deliveries WHERE owner = {DATA_KEY} AND id = :id"
+
 GONE_URLS = f"SELECT DISTINCT gone_url FROM deliveries WHERE owner = {DATA_KEY} AND gone_url IS NOT NULL"
 
 ALLOW_URL = f"UPDATE deliveries SET gone_url = NULL WHERE owner = {DATA_KEY} AND gone_url = :url"

@@ -280,6 +280,14 @@ class MemoryStore:
                 if delivery.state is DeliveryState.GONE:
                     data.gone.add(delivery.url)
 
+    async def change_delivery(
+        self, owner: str, delivery_id: str, change: Callable[[Delivery], Delivery]
+    ) -> Delivery | None:
+        if (before := await self.find_delivery(owner, delivery_id)) is None:
+            return None
+        after = self._owners[owner].deliveries[before.ordinal, before.stage] = change(before)
+        return after
+
     async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
         stored = self._owners[owner].deliveries
         return [stored[key] for key in sorted(stored, reverse=True) if before is None or key < before][:limit]

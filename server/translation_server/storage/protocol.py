@@ -327,6 +327,14 @@ class DeliveryStore(ChangeSource, Protocol):
         Deliveries of jobs that are gone are ignored.
         """
 
+    async def change_delivery(
+        self, owner: str, delivery_id: str, change: Callable[[Delivery], Delivery]
+    ) -> Delivery | None:
+        """Changes one of the owner's deliveries and returns it; returns None if there is none.
+
+        ``change`` gets the stored delivery. No attempt can be stored between its call and the end of the change.
+        """
+
     async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
         """Returns the owner's newest deliveries, by the ordinals and stages of their jobs, below ``before``."""
 

@@ -19,7 +19,7 @@ from translation_server.core.webhook_events import delivery_id, next_event_at
 from translation_server.core.webhooks import Delivery
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.deliveries import ALLOW_URL, LEASE, RELEASE, DeliveryReader
+from translation_server.storage.deliveries import ALLOW_URL, CHANGED_DELIVERY, LEASE, RELEASE, DeliveryReader
 from translation_server.storage.postgres.database import (
     LOCK,
     START_TIMEOUT,
@@ -33,7 +33,7 @@ from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, i
 from translation_server.storage.postgres.notifications import RETRY_PAUSE, Listener, notify
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, ShownEnd, StoreChange, Stored, sole
-from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of
+from translation_server.storage.rows import COLUMNS, NAMES, delivery_of, delivery_row, job_of, row_of
 
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
 
@@ -304,6 +304,18 @@ class PostgresStore(DeliveryReader):
                 await connection.executemany(RECORD_DELIVERY, [delivery_row(delivery, key) for delivery in known])
 
         await self._database.transaction(record, durable=False)
+
+    async def change_delivery(
+        self, owner: str, delivery_id: str, change: Callable[[Delivery], Delivery]
+    ) -> Delivery | None:
+        async def amend(connection: Connection) -> Delivery | None:
+            for row in await _fetch(connection, f"{CHANGED_DELIVERY} FOR UPDATE", owner=owner, id=delivery_id):
+                delivery = change(delivery_of(row["document"]))
+                await connection.execute(RECORD_DELIVERY, *delivery_row(delivery, row["owner"]))
+                return delivery
+            return None
+
+        return await self._database.transaction(amend, durable=False)
 
     async def allow_url(self, owner: str, url: str) -> None:
         await self._database.transaction(

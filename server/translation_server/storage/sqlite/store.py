@@ -23,7 +23,7 @@ from translation_server.core.webhooks import Delivery
 from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.deliveries import ALLOW_URL, LEASE, RELEASE, DeliveryReader
+from translation_server.storage.deliveries import ALLOW_URL, CHANGED_DELIVERY, LEASE, RELEASE, DeliveryReader
 from translation_server.storage.protocol import (
     CHECK_TIMEOUT,
     Cutoff,
@@ -34,7 +34,7 @@ from translation_server.storage.protocol import (
     Stored,
     sole,
 )
-from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of, size_of
+from translation_server.storage.rows import COLUMNS, NAMES, delivery_of, delivery_row, job_of, row_of, size_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
     Worker,
@@ -49,6 +49,7 @@ from translation_server.storage.sqlite.request_log import add_requests, read_req
 
 PLACEHOLDERS = ", ".join("?" * len(NAMES))
 JOB = f"SELECT {COLUMNS} FROM jobs WHERE owner = ? AND ordinal = ?"
+RECORD_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?)"
 REPLACE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = ? AND ordinal = ?"
 
 Connection = sqlite3.Connection
@@ -155,6 +156,11 @@ class SqliteStore(DeliveryReader):
 
     async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
         await self._writer.run(_record_deliveries, owner, deliveries)
+
+    async def change_delivery(
+        self, owner: str, delivery_id: str, change: Callable[[Delivery], Delivery]
+    ) -> Delivery | None:
+        return await self._writer.run(_change_delivery, owner, delivery_id, change)
 
     async def allow_url(self, owner: str, url: str) -> None:
         await self._writer.run(
@@ -267,9 +273,18 @@ def _record_deliveries(connection: Connection, owner: str, deliveries: Sequence[
                 "UPDATE jobs SET notified = ?, next_event_at = ? WHERE owner = ? AND ordinal = ?",
                 (attempted.notified, next_event_at(attempted), key, job.ordinal),
             )
-            connection.execute(
-                "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?)", delivery_row(delivery, key)
-            )
+            connection.execute(RECORD_DELIVERY, delivery_row(delivery, key))
+
+
+def _change_delivery(
+    connection: Connection, owner: str, delivery_id: str, change: Callable[[Delivery], Delivery]
+) -> Delivery | None:
+    with unsynced(connection):
+        for key, document in connection.execute(CHANGED_DELIVERY, {"owner": owner, "id": delivery_id}).fetchall():
+            delivery = change(delivery_of(document))
+            connection.execute(RECORD_DELIVERY, delivery_row(delivery, key))
+            return delivery
+    return None
 
 
 def _change_sandbox(connection: Connection, owner: str, change: Callable[[str | None], str], reset_counts: bool) -> str:
