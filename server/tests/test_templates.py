@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.dialects.filters import FILTERS
+from translation_server.core.dialects.rendering import renderer
 from translation_server.core.dialects.template import (
     TemplateError,
     fill,
@@ -15,7 +16,6 @@ from translation_server.core.dialects.template import (
     parse,
     paths,
     read,
-    render,
     value_at,
 )
 
@@ -179,7 +179,8 @@ def test_other_templates_are_refused(template, message):
 @given(template=TEMPLATES, values=st.fixed_dictionaries(dict.fromkeys(("a", "b", "c", "input.c"), JSON)))
 def test_a_rendering_is_always_json_whenever_its_values_are_filled_in(template, values):
     node = parse(template, KNOWN)
-    once, later = render(node, values.get), render(node, values.get, {"a"})
+    render = renderer(node)
+    once, later = render(values.get, ()), render(values.get, {"a"})
     assert json.loads(once.complete(values.get)) == fill(node, values.get)
     assert once.missing == []
     json.loads(later.complete(values.get))
@@ -207,7 +208,8 @@ def doubled(document):
 
 
 def test_changing_values_are_filled_in_later():
-    rendering = render(parse({"k": "{a}", "t": "%{a}{b}", "l": ["{b}"]}, KNOWN), {"b": "%s"}.get, {"a"})
+    render = renderer(parse({"k": "{a}", "t": "%{a}{b}", "l": ["{b}"]}, KNOWN))
+    rendering = render({"b": "%s"}.get, {"a"})
     assert rendering.text == '{"k":%s,"t":%s,"l":["%%s"]}'
     assert json.loads(rendering.complete({"a": 7, "b": "%s"}.get)) == {"k": 7, "t": "%7%s", "l": ["%s"]}
     assert json.loads(rendering.complete({}.get)) == {"k": None, "t": None, "l": ["%s"]}

@@ -80,6 +80,9 @@ class CollectingTransport:
             self.transport.write(b"".join(self._writes))
             self._writes.clear()
 
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
     def lost(self) -> None:
         """Drops the references to the protocol, so that no cycle is left for the garbage collector."""
         self._on_resume = self._on_close = _do_nothing

@@ -23,7 +23,7 @@ from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.dialect import Dialect, Word, header_lines, is_text, plain_text
 from translation_server.core.dialects.operations import REFUSED, Paging
 from translation_server.core.dialects.routes import Route
-from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
+from translation_server.core.dialects.template import ValueOf, fill, names, to_json, value_at
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
 from translation_server.service.positioned_lists import ALL, Accepts, Filter
@@ -211,7 +211,7 @@ def _queried(request: Request, name: str) -> object:
 
 def _filled(route: Route, value_of: ValueOf) -> Response:
     answer = route.operation.answers[State.PENDING]
-    text = "" if answer.body == "" else render(answer.body, value_of).complete(value_of)
+    text = "" if answer.body == "" else answer.render(value_of, ()).complete(value_of)
     headers = header_lines(answer.headers, value_of)
     return json_response(plain_text(text) if is_text(headers) else text, answer.code, headers)
 

@@ -4,9 +4,7 @@ Both times are in seconds since the epoch. Virtual time never goes back.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NewType
 
 WallTime = NewType("WallTime", float)
@@ -67,7 +65,8 @@ class Clock:
 
     def wall(self, virtual: VirtualTime) -> WallTime:
         """Returns the wall time at which the clock first showed a virtual time, by the settings that it keeps."""
-        for setting, until in self._spans():
+        ends = (*(following.wall for following in self.settings[1:]), math.inf)
+        for setting, until in zip(self.settings, ends, strict=True):
             if virtual <= setting.virtual:
                 return setting.wall
             if setting.rate and (wall := setting.wall + (virtual - setting.virtual) / setting.rate) < until:
@@ -95,8 +94,3 @@ class Clock:
             self.current.frozen if frozen is None else frozen,
         )
         return replace(self, settings=(*self.settings, setting)[-MAX_SETTINGS:])
-
-    def _spans(self) -> Iterator[tuple[Setting, WallTime]]:
-        for setting, following in pairwise(self.settings):
-            yield setting, following.wall
-        yield self.current, WallTime(math.inf)

@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
+from pydantic_core import to_json
+
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.core.media.samples import SAMPLES
@@ -152,7 +154,7 @@ class Files:
             raise LookupError(f"there is no file of the kind {kind}")
         job, half = snapshot.job, self._ttl / 2
         until = job.ends_at + half * (math.floor((snapshot.now - job.ends_at) / half) + 1)
-        payload = _encoded(json.dumps([job.owner, job.key, until + half]).encode())
+        payload = _encoded(to_json([job.owner, job.key, until + half]))
         return FilePath(f"{FILES}{payload}.{self._signature(payload, name)}/{quote(name)}", VirtualTime(until))
 
     def grant(self, path: str) -> Grant | None:

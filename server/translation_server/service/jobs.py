@@ -342,8 +342,9 @@ class Service:
                 if left <= 0 or ended or subscription.closed or job.counts_polls:
                     return self._snapshot(job, snapshot.now)
                 changed = await subscription.wait(left)
-                job = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
-                changes_at = until(JobSnapshot(job, clock.virtual(wall)))
+                latest = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
+                if latest is not job:
+                    job, changes_at = latest, until(JobSnapshot(latest, clock.virtual(wall)))
 
     def wall_time(self) -> WallTime:
         """Returns the wall time, in seconds since the epoch."""

@@ -31,7 +31,6 @@ from translation_server.core.dialects.template import (
     fill,
     leaves,
     names,
-    render,
     to_json,
 )
 from translation_server.core.dialects.webhooks import WebhookFormat
@@ -289,7 +288,7 @@ class Dialect:
                 return value if node.convert is None else lambda snapshot: node.filtered(value(snapshot))
             return lambda snapshot: node.value(partial(values.value, snapshot))
 
-        rendering = render(answer.body, value_of, CHANGING if snapshot.state is State.PENDING else ())
+        rendering = answer.render(value_of, CHANGING if snapshot.state is State.PENDING else ())
         headers = header_lines(answer.headers, value_of) if answer.headers else []
         is_empty = answer.body == ""
         return PartialBody(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from translation_server.core.dialects.rendering import Render, renderer
 from translation_server.core.dialects.template import Node
 from translation_server.core.job import State
 
@@ -133,13 +134,18 @@ class IdPlace(NamedTuple):
         return text[len(before) : len(text) - len(after)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """The answer of an operation: a status code, headers, and the template of the body; an empty text is no body."""
 
     code: int = 200
     headers: Mapping[str, Node] = field(default_factory=dict)
     body: Node = ""
+
+    @cached_property
+    def render(self) -> Render:
+        """Renders the body."""
+        return renderer(self.body)
 
 
 class Paging(NamedTuple):

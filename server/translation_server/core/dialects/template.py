@@ -10,8 +10,9 @@ sections 3.2.8 and 3.2.9); those without a value are left out. ``{{`` and ``}}``
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cache, reduce
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from translation_server.core.dialects.filters import FILTERED, FILTERS, OR_NULL, OR_OMIT, Filter
@@ -46,7 +47,8 @@ class Placeholder(NamedTuple):
 
     def value(self, value_of: ValueOf) -> object:
         """Returns the value; None if it is unknown, or if the filter does not take it."""
-        return self.filtered(None if self.name in SPECIAL else value_of(self.name))
+        found = None if self.name in SPECIAL else value_of(self.name)
+        return found if self.convert is None else self.filtered(found)
 
     def filtered(self, found: object) -> object:
         """Returns a value that was found, as the filter converts it."""
@@ -99,6 +101,8 @@ Node = Mapping[str, Any] | Sequence[Any] | Placeholder | Text | str | float | bo
 
 def to_json(value: object) -> str:
     """Returns a value as JSON. The most frequent values of bodies take a shortcut."""
+    if type(value) is str:
+        return encode_basestring(value)
     if value is None:
         return "null"
     if type(value) is float and math.isfinite(value):
@@ -206,18 +210,18 @@ def fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
-    if isinstance(node, Placeholder | Text):
-        value = node.value(value_of)
-        return _ABSENT if value is None and _is_left_out(node) else value
     if isinstance(node, dict):
         filled = {key: _fill(inner, value_of) for key, inner in node.items()}
         return {key: inner for key, inner in filled.items() if inner is not _ABSENT}
     if isinstance(node, list):
         return [filled for inner in node if (filled := _fill(inner, value_of)) is not _ABSENT]
+    if isinstance(node, Placeholder | Text):
+        value = node.value(value_of)
+        return _ABSENT if value is None and is_left_out(node) else value
     return node
 
 
-def _is_left_out(node: Placeholder | Text) -> bool:
+def is_left_out(node: Placeholder | Text) -> bool:
     """Whether a placeholder or text is left out where its value is unknown."""
     if isinstance(node, Text):
         return not any(part.or_null for part in node.parts if isinstance(part, Placeholder))
@@ -299,54 +303,6 @@ def placeholders(node: Node, *, in_queries: bool = True) -> Iterator[Placeholder
 def names(node: Node, *, in_queries: bool = True) -> set[str]:
     """Returns the names of all placeholders of a node."""
     return {placeholder.name for placeholder in placeholders(node, in_queries=in_queries)}
-
-
-class Rendering(NamedTuple):
-    """JSON with a `%s` for each value that is still missing.
-
-    Attributes:
-        text: The JSON. Other percent signs are doubled.
-        missing: The placeholders and texts for the missing values.
-    """
-
-    text: str
-    missing: Sequence[Placeholder | Text]
-
-    def complete(self, value_of: ValueOf) -> str:
-        """Returns the JSON with the missing values."""
-        if not self.missing:
-            return self.text % ()
-        return self.text % tuple([to_json(node.value(value_of)) for node in self.missing])
-
-
-def render(node: Node, value_of: ValueOf, changing: Collection[str] = ()) -> Rendering:
-    """Returns a node as JSON; ``changing`` are the names whose values are to be filled in later."""
-    missing: list[Placeholder | Text] = []
-
-    def write(node: Node) -> str | None:
-        """Returns the JSON of a node; None where it is left out."""
-        if isinstance(node, Placeholder | Text):
-            if node.name in changing if isinstance(node, Placeholder) else not names(node).isdisjoint(changing):
-                missing.append(node)
-                return "%s"
-            value = node.value(value_of)
-            return None if value is None and _is_left_out(node) else escaped(value)
-        if isinstance(node, dict):
-            members = [(key, write(inner)) for key, inner in node.items()]
-            return f"{{{','.join([f'{_key(key)}:{text}' for key, text in members if text is not None])}}}"
-        if isinstance(node, list):
-            return f"[{','.join([text for inner in node if (text := write(inner)) is not None])}]"
-        return escaped(node)
-
-    return Rendering(write(node) or "null", missing)
-
-
-def escaped(value: object) -> str:
-    """Returns a value as JSON with doubled percent signs."""
-    return to_json(value).replace("%", "%%")
-
-
-_key = cache(escaped)  # the keys of templates, which are few
 
 
 def value_at(document: object, path: str) -> object:
