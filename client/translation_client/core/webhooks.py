@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from translation_client.core.decode import EVERY, parsed_job
-from translation_client.core.dialects import Answer, Dialect, Operation
+from translation_client.core.dialects import Answer, Dialect, Operation, is_text
 from translation_client.core.effects import Reply
 from translation_client.core.errors import ProtocolError, UnverifiedWebhook
 from translation_client.core.status import State, Status
@@ -79,7 +79,9 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
         ValueError: There is no secret, or one is unusable, or the API does not sign.
     """
-    found, form = {name.lower(): value for name, value in headers.items()}, dialect.webhook
+    if not all(map(is_text, secrets)):
+        raise ValueError("secret must be text that UTF-8 can encode, or several such texts")
+    found, form = {name.lower(): _encodable(value) for name, value in headers.items()}, dialect.webhook
     if form is None:
         shown = _standard(found, body, secrets, prefix or PREFIX, tolerance, now)
         return _native_event(body, dialect, now, shown)
@@ -90,7 +92,7 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     elif form.signature.header is None:
         shown = _standard(found, body, secrets, prefix or form.signature.prefix, tolerance, now) | form.shown(found)
     else:
-        shown = _by_hmac(found, body, secrets, form, form.signature, url)
+        shown = _by_hmac(found, body, secrets, form, form.signature, url and _encodable(url))
         if "timestamp" in shown:
             _check_age(str(shown["timestamp"]), "the timestamp", tolerance, now)
     return _event(body, dialect, form, now, shown)
@@ -168,6 +170,11 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     raise UnverifiedWebhook(f"the header {name} is missing")
 
 
+def _encodable(text: str) -> str:
+    """Returns a text that UTF-8 can encode. Some servers make lone surrogates of bytes that are not UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
 def _is_signed(content: bytes, signatures: str, keys: Iterable[bytes]) -> bool:
     """Whether one of the keys has signed; takes the same time whichever part of a signature differs."""
     expected = [b64encode(hmac.digest(key, content, "sha256")) for key in keys]
@@ -206,16 +213,21 @@ def _event(body: bytes, dialect: Dialect, form: WebhookForm, now: float, shown: 
     event_id = values.get("delivery_id") or (
         f"{status.id}:{state}" if status else f"{kind}:{hashlib.sha256(body).hexdigest()}"
     )
-    time = next((one for name in ("event_at", "timestamp") if (one := values.get(name)) is not None), None)
-    return WebhookEvent(str(event_id), str(kind), _rfc3339(time, now), status, document)
+    times = (_rfc3339(time) for time in (values.get("event_at"), values.get("timestamp"), now))
+    return WebhookEvent(_encodable(str(event_id)), str(kind), next(filter(None, times)), status, document)
 
 
-def _rfc3339(time: object, now: float) -> str:
-    """Returns a time in the form of RFC 3339: one that has this form already, or seconds since 1970."""
-    if isinstance(time, str) and not time.isdigit():
-        return time
-    seconds = float(time) if isinstance(time, str | int | float) else now
-    return datetime.fromtimestamp(seconds if 0 <= seconds < LATEST else now, UTC).isoformat()
+def _rfc3339(time: object) -> str:
+    """Returns a time in the form of RFC 3339; empty if it has not this form already, and is not seconds since 1970."""
+    if isinstance(time, str) and time.isascii() and time.isdigit():
+        time = float(time)
+    if isinstance(time, int | float) and not isinstance(time, bool):
+        return datetime.fromtimestamp(time, UTC).isoformat() if 0 <= time < LATEST else ""
+    try:
+        datetime.fromisoformat(str(time))
+    except ValueError:
+        return ""
+    return str(time)
 
 
 def _document(body: bytes) -> dict[str, Any] | None:
