@@ -81,8 +81,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    api_username: Name = Field(None, description="the user's name; required")
-    api_password: Password = Field(None, description="the user's password; required")
+    api_username: Name = Field(None, description="the user's name; required unless `USERS_FILE` or `AUTH=off` is set")
+    api_password: Password = Field(
+        None,
+        description="the user's password; required unless `API_PASSWORD_FILE`, `USERS_FILE` or `AUTH=off` is set",
+    )
     api_password_file: File = Field(None, description="a file to read the password from instead (Docker secrets)")
     users_file: File = Field(None, description="an htpasswd file of users (bcrypt, argon2), instead of the three above")
     auth: Switch = Field("on", description="`off` needs no credentials, on the loopback interface only")
@@ -178,7 +181,7 @@ class Settings(BaseSettings):
     )
     webhook_retries: RetryDelays = Field(
         default="5s,5m,30m,2h,5h,10h",  # type: ignore[arg-type]  # the default is read like any other value
-        description="how long after each failed delivery of a webhook the next one follows",
+        description="how long after each failed attempt of a webhook's delivery the next attempt follows",
     )
     metrics: Switch = Field("off", description="`on` serves metrics for Prometheus at `/metrics`")
     metrics_token: MetricsToken = Field(
@@ -198,7 +201,7 @@ class Settings(BaseSettings):
 
     @property
     def credentials(self) -> tuple[str, str]:
-        """The one user's name and password; empty where a file of users is set."""
+        """The name and the password of `API_USERNAME` and `API_PASSWORD`; empty where they are not set."""
         return self.api_username or "", self.api_password.get_secret_value() if self.api_password else ""
 
     @model_validator(mode="before")
