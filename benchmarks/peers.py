@@ -1,6 +1,6 @@
 """Other servers that could answer polls, side by side with ours: requests per second, p99, memory and start-up.
 
-    python benchmarks/peers.py                a table: some three minutes on a quiet machine, more on a busy one
+    python benchmarks/peers.py                a table; on a busy machine it takes longer
     python benchmarks/peers.py --json         the same for programs
     python benchmarks/peers.py --write        also writes the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so

@@ -1,6 +1,6 @@
 """How fast the server is, in ratios to something that is measured beside it.
 
-    python benchmarks/server.py            a table; exit status 1 if a target is missed: three minutes or so
+    python benchmarks/server.py            a table; exit status 1 if a target is missed
     python benchmarks/server.py --full     10 million jobs in the file, 100,000 webhooks; long polls end within a minute
     python benchmarks/server.py --json     the same for programs
     python benchmarks/server.py --write    also writes the table into docs/performance.md
@@ -294,7 +294,7 @@ def main() -> int:
     """Measures, prints the table, and writes it into the page if asked to."""
     parser = argparse.ArgumentParser(description="Measure the server against its targets.")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)} (default all)")
-    parser.add_argument("--full", action="store_true", help="at full scale: ten minutes, and some gigabytes of disk")
+    parser.add_argument("--full", action="store_true", help="at full scale, which takes some gigabytes of disk")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     parser.add_argument("--write", action="store_true", help="also write the table into docs/performance.md")
     options = parser.parse_args()
