@@ -1,7 +1,7 @@
 """Builds the site of the documentation in build/site: `make docs` runs it, in its own virtual environment.
 
-The pages lie as in the repository, so their links are the same there. Added are the reference of the HTTP API, made
-from its OpenAPI document, those of the libraries, and the pages as one text, for programs that read: llms.txt.
+The pages lie as in the repository, so their links are the same there. The build adds the references of the HTTP API
+(from its OpenAPI document) and of the libraries, and llms.txt for programs.
 """
 
 import json
@@ -145,8 +145,8 @@ def openapi_page(document: Part) -> str:
     lines += [
         "The same as a document for programs: [openapi.json](openapi.json). A running server shows it at `/docs`.",
         "",
-        "The native API is that of `start`. `jobs`, `status` and `translate` have the routes of other systems: see",
-        "[Coming from an older client](../docs/coming-from.md).",
+        "The native dialect is `start`. `jobs`, `status`, `translate` and `result` are the wire formats of earlier",
+        "systems: see [Coming from …](../docs/coming-from.md).",
         "",
     ]
     for tag in document["tags"]:
