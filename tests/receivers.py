@@ -40,9 +40,9 @@ class Receiver:
         self.body = b""
         self.received = []
         self.cut_off = queue.Queue()  # the beginnings of bodies that ended too early
-        self.hold = threading.Event()  # cleared: no delivery is answered
-        self.hold.set()
-        self.hold_at = 0  # the delivery of this number clears it
+        self.may_answer = threading.Event()  # cleared: no delivery is answered
+        self.may_answer.set()
+        self.silent_from = 0  # the number of the delivery that clears it
         self._queue = queue.Queue()
 
     def take(self, count=1):
@@ -59,8 +59,8 @@ class Receiver:
 
     def add(self, received):
         self.received.append(received)
-        if len(self.received) == self.hold_at:
-            self.hold.clear()
+        if len(self.received) == self.silent_from:
+            self.may_answer.clear()
         self._queue.put(received)
 
 
@@ -77,7 +77,7 @@ def receiving() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             code = receiver.codes.pop(0) if receiver.codes else 204
             receiver.add(Received(headers, text))
-            receiver.hold.wait(PATIENCE)
+            receiver.may_answer.wait(PATIENCE)
             self.send_response(code)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
@@ -101,6 +101,6 @@ def receiving() -> Iterator[Receiver]:
         try:
             yield receiver
         finally:
-            receiver.hold.set()
+            receiver.may_answer.set()
             server.shutdown()
             thread.join()

@@ -11,7 +11,10 @@ from translation_client.core.wait_many import as_completed
 
 
 class BatchPlayer:
-    """Runs the flow against `script`, which answers requests and reads; the caller takes `caller` s per WaitFailed."""
+    """Runs the flow against `script`, which answers requests and reads.
+
+    The caller spends `caller` seconds on each WaitFailed.
+    """
 
     def __init__(self, script, *, ids=("a", "b", "c"), timeout=None, dialect="start", caller=0.0, **options):
         chosen = {"initial_delay": 1.0, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2} | options

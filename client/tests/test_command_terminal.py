@@ -136,8 +136,7 @@ class TestTerminal:
             assert terminal.end() == 0
             assert sandbox.report().findings == ()
 
-    def test_unused_history_file_gives_no_estimate_and_a_full_one_does(self, server: Server, job: Job) -> None:
-        server.script = scripted_jobs(job, polls=1000)
+    def test_history_file_gives_an_estimate(self, server: Server, job: Job) -> None:
         Path("waits").write_text('{"kind": "k", "seconds": 8}\n' * 5)
 
         def script(request: Request) -> tuple[int, object]:

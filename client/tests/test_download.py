@@ -63,7 +63,7 @@ def open_(request):
     return opened
 
 
-def only(folder):
+def names_in(folder):
     """Returns the names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
@@ -73,7 +73,7 @@ def test_file_is_complete_after_cuts(open_, listen, tmp_path):
     with listen(files) as url, open_(url) as client:
         path = client.download(final(f"{url}/f"), tmp_path / "a.mp4", on_progress=lambda *numbers: seen.append(numbers))
     assert path.read_bytes() == CHUNK
-    assert only(tmp_path) == ["a.mp4"]
+    assert names_in(tmp_path) == ["a.mp4"]
     assert [found[1] for head in files.heads if (found := re.search(r"range: bytes=(\d+)-", head, re.IGNORECASE))] == [
         "100000",
         "150000",
@@ -110,7 +110,7 @@ def test_failed_download_leaves_nothing_behind_and_the_old_file_as_it_was(open_,
     (tmp_path / "a").write_bytes(b"old")
     with listen(Files(cuts=[10] + [0] * 50)) as url, open_(url, max_retries=2) as client, pytest.raises(TransportError):
         client.download(final(f"{url}/f"), tmp_path / "a")
-    assert (only(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"old")
+    assert (names_in(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"old")
 
 
 def test_existing_file_is_replaced_only_if_wanted(open_, listen, tmp_path):
@@ -125,14 +125,14 @@ def test_existing_file_is_replaced_only_if_wanted(open_, listen, tmp_path):
         client.download(final(f"{url}/f"), target)
         assert (target.read_bytes(), target.stat().st_mode & 0o777) == (CHUNK, 0o640)
         client.download(final(f"{url}/f"), tmp_path / "new", overwrite=False)
-    assert only(tmp_path) == ["a", "new"]
+    assert names_in(tmp_path) == ["a", "new"]
 
 
 def test_file_that_appears_during_the_download_is_not_overwritten(open_, listen, tmp_path):
     target = tmp_path / "a"
     with listen(Files()) as url, open_(url) as client, pytest.raises(FileExistsError):
         client.download(final(f"{url}/f"), target, overwrite=False, on_progress=lambda *_: target.write_bytes(b"other"))
-    assert (only(tmp_path), target.read_bytes()) == (["a"], b"other")
+    assert (names_in(tmp_path), target.read_bytes()) == (["a"], b"other")
 
 
 @pytest.mark.parametrize(("name", "error"), [("missing/a", FileNotFoundError), (".", IsADirectoryError)])
@@ -149,7 +149,7 @@ def test_interrupted_download_leaves_nothing_behind(open_, listen, tmp_path):
 
     with listen(Files()) as url, open_(url) as client, pytest.raises(KeyboardInterrupt):
         client.download(final(f"{url}/f"), tmp_path / "a", on_progress=interrupt)
-    assert only(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_silent_server_is_left_at_the_deadline(open_, listen, tmp_path):
@@ -162,7 +162,7 @@ def test_silent_server_is_left_at_the_deadline(open_, listen, tmp_path):
     with listen(silent) as url, open_(url) as client, pytest.raises(TransportError, match=r"the time was up|in full"):
         client.download(final(f"{url}/f"), tmp_path / "a", timeout=0.3)
     assert time.monotonic() - began < SLOW
-    assert only(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_unusable_output_is_a_clear_error(open_, tmp_path):
@@ -176,7 +176,7 @@ def test_unusable_output_is_a_clear_error(open_, tmp_path):
             client.download(Status("j1", State.ERROR), tmp_path / "a")
         with pytest.raises(ValueError, match="http or https"):
             client.download(final("http://x/1"), tmp_path / "a", url="file:///etc/passwd")
-    assert only(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_url_can_be_chosen(open_, listen, tmp_path):

@@ -376,8 +376,8 @@ def test_deliveries_can_come_in_a_burst(api, receiver, submit):
     assert len({received.id for received in receiver.take(20)}) == 20
 
 
-@pytest.mark.parametrize("short", [0, 2**20], ids=["in a process", "at once"])
-async def test_report_card_grades_the_receiver(short):
+@pytest.mark.parametrize("graded_at_once_up_to", [0, 2**20], ids=["in a process", "at once"])
+async def test_report_card_grades_the_receiver(graded_at_once_up_to):
     store = MemoryStore()
     await store.add_requests([("ann", RECORD.dump_json(submission(0, "job")).decode())], 10)
     attempts = (Attempt(5.0, 5.0, 0.1, 204, fault="bad-signature", extra=True), Attempt(5.0, 5.0, 0.1, 204))
@@ -389,8 +389,10 @@ async def test_report_card_grades_the_receiver(short):
     service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
     sending = Attempts(None, clock=lambda: 5000.0, render=None)
     service.deliver_by(Deliveries(store, service.sandboxes, attempts=sending, clock=lambda: 5000.0))
-    answer = await Grading(RequestLog(store, service.sandboxes, 10), service, short).answer("ann", "application/json")
-    body = answer.body if short else b"".join([piece async for piece in answer.body_iterator])
+    answer = await Grading(RequestLog(store, service.sandboxes, 10), service, graded_at_once_up_to).answer(
+        "ann", "application/json"
+    )
+    body = answer.body if graded_at_once_up_to else b"".join([piece async for piece in answer.body_iterator])
     found = {finding["rule"]: finding["jobs"] for finding in json.loads(body)["findings"]}
     assert found["accepted-forgeries"] == ["job"]
 

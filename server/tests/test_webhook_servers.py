@@ -37,7 +37,7 @@ def database(request, tmp_path):
 def submit_all(server, receiver):
     """Submits jobs that end together when the clock is advanced.
 
-    A database on a busy machine may have to be asked again: the server answers 503 then.
+    Repeats a submission that gets 503: on a busy machine, the database may be too slow.
     """
     body = {"simulate": {"delay": 1000, "outcome": "completed"}, "webhook": {"url": receiver.url, "events": EVENTS}}
 
@@ -68,9 +68,9 @@ def recorded(database):
     return asyncio.run(read())
 
 
-def end_some(server, receiver, database):
-    """Lets all jobs end, of which the receiver answers only a part, so that some ends are recorded and some are not."""
-    receiver.hold_at = JOBS + JOBS // 5
+def end_all_and_answer_some(server, receiver, database):
+    """Ends all jobs. The receiver answers only some of the deliveries, so some ends are recorded and some are not."""
+    receiver.silent_from = JOBS + JOBS // 5
     end_all(server)
     receiver.take(JOBS // 5)
     wait_until(lambda: len(recorded(database)) > JOBS)
@@ -94,11 +94,11 @@ def test_killed_server_loses_no_delivery(run, database, receiver):
     submit_all(server, receiver)
     receiver.take(JOBS)
     wait_until(lambda: len(recorded(database)) == JOBS)
-    end_some(server, receiver, database)
+    end_all_and_answer_some(server, receiver, database)
     server.process.kill()
     server.process.wait(PATIENCE)
     stored, before = recorded(database), len(receiver.received)
-    receiver.hold.set()
+    receiver.may_answer.set()
     assert JOBS < len(stored) < JOBS * len(EVENTS)
     run(MODULE, PORT="0", DATABASE_URL=database)
     wait_until(lambda: is_complete(receiver))
@@ -111,9 +111,9 @@ def test_other_servers_take_over_from_one_that_was_killed(run, database, receive
     first, *others = [run(MODULE, PORT="0", DATABASE_URL=database) for _ in range(3)]
     submit_all(first, receiver)
     receiver.take(JOBS)
-    end_some(first, receiver, database)
+    end_all_and_answer_some(first, receiver, database)
     first.process.kill()
-    receiver.hold.set()
+    receiver.may_answer.set()
     wait_until(lambda: is_complete(receiver))
     wait_until(lambda: len(recorded(database)) == JOBS * len(EVENTS))
     check_order(receiver)

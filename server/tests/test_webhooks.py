@@ -105,11 +105,11 @@ class TestReceiver:
         assert {received.body["data"]["job_id"] for received in receiver.received} == {job_id}
 
     def test_slow_receiver_gets_the_events_of_a_job_one_after_the_other(self, receiver, submit):
-        receiver.hold.clear()
+        receiver.may_answer.clear()
         submit(events=["started", "completed"])
         assert receiver.take()[0].type == "job.started"
         assert receiver.is_quiet()
-        receiver.hold.set()
+        receiver.may_answer.set()
         assert receiver.take()[0].type == "job.completed"
 
     def test_every_secret_signs(self, receiver, submit):
@@ -328,7 +328,7 @@ class TestSandbox:
         assert (attempt["request"], bool(attempt["error"])) == (None, True)
 
     def test_due_events_are_shown_until_their_first_attempt_is_answered(self, api, receiver, submit):
-        receiver.hold.clear()
+        receiver.may_answer.clear()
         ids = [submit(secret=SECRET) for _ in range(3)]
         submit({"delay": 1000})
         shown = api.get("/sandbox/webhooks").json()
@@ -338,7 +338,7 @@ class TestSandbox:
             {"event": "completed", "job_id": job_id, "url": receiver.url, "at": end}
             for job_id, end in zip(ids, ends, strict=True)
         ]
-        receiver.hold.set()
+        receiver.may_answer.set()
         wait_until(lambda: len(deliveries(api)) == 3)
         assert api.get("/sandbox/webhooks").json()["due"] == []
 
