@@ -1,6 +1,6 @@
 """Runs the jobs of one client in a process of its own: in each scenario, ten jobs that begin within two seconds.
 
-The process can be ended with its clients in the middle of a wait; it is the only way to end some of them.
+Some clients cannot be stopped while they wait, so the process exits with them.
 """
 
 import logging
@@ -75,12 +75,12 @@ def run(task: Task) -> Mapping[str, list[Call]]:
         RuntimeError: the process ended without a result.
     """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(task, theirs))
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_main, args=(task, sending))
     process.start()
-    theirs.close()
+    sending.close()
     try:
-        calls: Mapping[str, list[Call]] = ours.recv()
+        calls: Mapping[str, list[Call]] = receiving.recv()
     except EOFError:
         raise RuntimeError(f"{SDKS[task.sdk].name}: the process ended without a result") from None
     finally:

@@ -63,11 +63,11 @@ def servers() -> Iterator[tuple[str, str]]:
 def _served(serve: Callable[..., None], *arguments: object) -> Iterator[str]:
     """Runs a server in a process until the end, and yields its address."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, *arguments))
+    own_end, server_end = context.Pipe()
+    process = context.Process(target=serve, args=(server_end, *arguments))
     process.start()
     try:
-        yield ours.recv()
+        yield own_end.recv()
     finally:
         process.terminate()
         process.join()

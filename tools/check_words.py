@@ -68,7 +68,7 @@ def words(identifier: str) -> list[str]:
 
 
 def violations(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yields the violations in a file, each as a line number, an identifier and the advice."""
+    """Yields the violations in a file, each as a line number, an identifier and the remedy."""
     with tokenize.open(path) as source:
         for token in tokenize.generate_tokens(source.readline):
             if token.type == tokenize.NAME and token.string not in OTHERS:

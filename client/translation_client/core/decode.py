@@ -38,7 +38,7 @@ from translation_client.core.status import State, Status
 from translation_client.core.templates import Placeholder, Text, paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
-PENDING = frozenset({State.PENDING})
+ONLY_PENDING = frozenset({State.PENDING})
 POLLS = ("poll", "current")
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
@@ -54,7 +54,7 @@ class ParsedStatus(NamedTuple):
 
     status: Status
     unknown: str | None  # the word for its state, if the dialect does not know it
-    age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
+    age: float | None  # seconds of wall time from acceptance to the answer or the end; None if not reported
     urls: Mapping[Action, str] = MappingProxyType({})  # the addresses that the answer names for further requests
     states: frozenset[State] = frozenset()  # the states that the answer may mean; only the job's result decides
 
@@ -192,7 +192,7 @@ def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
 ) -> ParsedStatus:
     """Reads the job with this number in the answer to an operation; checks its id, if one is expected.
 
-    The job is known to be in one of some states.
+    The job is in one of the states in ``known``.
     """
     if not isinstance(job, dict) and all(isinstance(body, Mapping) for body in operation.bodies):
         raise unexpected("a job as a JSON object", reply)
@@ -251,22 +251,22 @@ def _states(
     """Returns the states that a job may have, by its word or its templates, and the word if it is unknown."""
     states: Sequence[State] = operation.wordless
     if operation.action == "submit" and State.PENDING in states:
-        return PENDING, None
+        return ONLY_PENDING, None
     if len(states) < len(State):
         words = list(_all(found, "status"))
         meant = {state for word in words for state in states_of(dialect, word)}
         states = [state for state in State if state in meant and state not in states] or states
         if not states:
-            kinds = {type(known) for words in dialect.words.values() for known in words}
+            kinds = {type(word) for words in dialect.words.values() for word in words}
             if not words or not is_word(words[0]) or type(words[0]) not in kinds:
                 raise unexpected(_needed(operation), reply)
-            return PENDING, str(words[0])
+            return ONLY_PENDING, str(words[0])
     if State.ERROR in states and operation.answers[State.CANCELLED] == operation.answers[State.ERROR]:
         states = [state for state in states if state is not State.CANCELLED]  # answered like a failed one
     if len(states) > 1:
         states = fitting(dialect, operation, reply.code, job, states)
     if len(states) > 1 and operation.action == "submit":  # the first poll decides
-        return PENDING, None
+        return ONLY_PENDING, None
     return frozenset(states), None
 
 

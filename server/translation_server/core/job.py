@@ -20,7 +20,7 @@ from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 from translation_server.core.webhooks import Webhook
 
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
-MAX_PAUSES = 100  # how many ended pauses of a job are stored, the last ones; of all, the sum
+MAX_PAUSES = 100  # how many ended pauses of a job are stored: the newest. `paused_for` is the sum of all
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
 NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
 
@@ -278,7 +278,7 @@ class JobSnapshot:
 
     @property
     def pauses(self) -> list[tuple[VirtualTime, VirtualTime | None]]:
-        """The pauses of the job, and then the current one, which has no end, or that in which it was cancelled."""
+        """The ended pauses, then the current one. Its end is None, or the time at which the job was cancelled."""
         current = () if self.job.paused_at is None else ((self.job.paused_at, self.completed_at),)
         return [*self.job.pauses, *current]
 
