@@ -96,8 +96,8 @@ def peers(draw: random.Random) -> dict[str, Callable[[], Delayed]]:
         "fal: 0.1 s": lambda: repeat(0.1),
         "HeyGen: 2 s ×2 ≤ 30 s ± 25 %": lambda: growing(2, 2, 30, spread=0.25, draw=draw),
         "doubling: 1 s ×2 ≤ 30 s": lambda: growing(1, 2, 30, draw=draw),
-        "seed: 1 s ×1.5 ≤ 30 s": lambda: growing(1, 1.5, 30, draw=draw),
-        "seed: 1 s ×2 ≤ 8 s": lambda: growing(1, 2, 8, draw=draw),
+        "earlier system: 1 s ×1.5 ≤ 30 s": lambda: growing(1, 1.5, 30, draw=draw),
+        "earlier system: 1 s ×2 ≤ 8 s": lambda: growing(1, 2, 8, draw=draw),
         "tenacity: full jitter, 1 s ×2": lambda: jittered(2, 1, ENDLESS),
         "stamina: 0.1 s ×2 ≤ 5 s, 10 times": stamina,
     }

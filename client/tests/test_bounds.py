@@ -195,7 +195,7 @@ def test_long_request_log_is_printed_page_by_page(server, capsys):
     assert capsys.readouterr().out == "[]\n"
 
 
-def test_ancestors_translate_the_encoding_error(server):
+def test_classes_of_earlier_systems_translate_the_encoding_error(server):
     server.says((200, b"", {"content-encoding": "gzip"}))
     with pytest.raises(TranslationError, match="which was not requested"):
         asyncio.run(VideoTranslationClient(server.url, **LOGIN).wait_for_completion("j1"))

@@ -292,8 +292,8 @@ def test_refusal_says_what_to_do_and_not_the_password(server):
     assert "secretpassword" not in repr(vars(client))
 
 
-class TestAncestor:
-    def test_ancestor_starts_waits_and_logs(self, server, job, caplog):
+class TestEarlierSystem:
+    def test_class_of_an_earlier_system_starts_waits_and_logs(self, server, job, caplog):
         caplog.set_level("DEBUG", "translation_client")
         client = TranslationStatusClient(
             server.url, "admin", "secretpassword", initial_interval=0.01, max_interval=0.01

@@ -117,7 +117,7 @@ class TestProcess:
             err,
         )
 
-    def test_example_of_the_ancestor_runs_unchanged(self, server: Server, job: Job) -> None:
+    def test_example_of_an_earlier_system_runs_unchanged(self, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job)
         example = f"""
 from client import TranslationStatusClient

@@ -1,4 +1,4 @@
-"""The ancestors' classes, against scripted answers; `test_documents` runs their documents' own examples."""
+"""The earlier systems' classes, against scripted answers; `test_documents` runs the examples in their documents."""
 
 import asyncio
 import base64
@@ -127,7 +127,7 @@ def test_credentials_are_optional(server, kind, ask):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_ancestors_use_no_long_polls(server, job, kind):
+def test_classes_of_earlier_systems_use_no_long_polls(server, job, kind):
     server.says((202, {"message": "Translation started", **job("completed")}))
     waits = ["wait_for_completion", "poll_until_complete", "get_status"]
     wait = next(getattr(kind(server.url), name) for name in waits if hasattr(kind, name))
@@ -153,7 +153,7 @@ class TestJobs:
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
 
     def test_callback_may_block(self, server, job):
-        """It may even run an event loop of its own, because it has a thread of its own, as it had in the ancestor."""
+        """It may even run an event loop of its own, because it has a thread of its own, as in the earlier system."""
         server.says((200, job("completed")))
         calls = list[object]()
 
@@ -202,7 +202,7 @@ class TestStatus:
         assert final.raw_response == {"status": "completed", "elapsed_time": 2.5}
         assert server.asked == ["GET /status"] * 4
 
-    def test_status_has_the_ancestors_names_and_equals_its_text(self):
+    def test_status_has_the_earlier_names_and_equals_its_text(self):
         assert [JobStatus.pending, JobStatus.completed, JobStatus.error] == ["pending", "completed", "error"]
         assert JobStatus("completed") is JobStatus.completed is JobStatus.COMPLETED
         assert JobStatus.error == State.ERROR

@@ -1,4 +1,4 @@
-"""The two ancestors' classes without async methods, against scripted answers."""
+"""The classes without async methods of two earlier systems, against scripted answers."""
 
 import base64
 import re

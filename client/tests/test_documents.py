@@ -1,4 +1,4 @@
-"""The Python examples of the five documents run unchanged, except for their imports and the port.
+"""The Python examples of the five earlier systems' documents run unchanged, except for their imports and the port.
 
 All of them but the one whose server takes 20 seconds per job run at the same time, in processes of their own.
 """

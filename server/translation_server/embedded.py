@@ -225,7 +225,7 @@ class Application:
         await self._stop()
 
     async def cleanup(self) -> None:
-        """Does nothing. Programs written for an ancestor call it after ``shutdown``."""
+        """Does nothing. Programs written for an earlier system call it after ``shutdown``."""
 
 
 def _from_this_process(scope: Scope) -> Scope:

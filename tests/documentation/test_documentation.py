@@ -204,7 +204,7 @@ def test_the_example_of_a_client_being_hardened_runs():
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_page_on_ancestors_names_existing_routes_and_classes():
+def test_the_page_on_earlier_systems_names_existing_routes_and_classes():
     page = (ROOT / "docs" / "coming-from.md").read_text()
     there = {str(route.pattern).replace(":path", "") for route in routes(DIALECTS)}
     documented = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))

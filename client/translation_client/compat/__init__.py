@@ -1,1 +1,1 @@
-"""The classes of this library's ancestors, built on `Client` and `AsyncClient`."""
+"""The classes of the five earlier systems, built on `Client` and `AsyncClient`."""

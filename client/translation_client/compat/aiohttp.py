@@ -1,4 +1,4 @@
-"""The exceptions that users of two ancestors catch; replaces `import aiohttp`."""
+"""The exceptions that users of two earlier systems catch; replaces `import aiohttp`."""
 
 from translation_client.core.errors import TransportError
 

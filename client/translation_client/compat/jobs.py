@@ -1,4 +1,4 @@
-"""The client of the ancestor that creates jobs with `POST /jobs`."""
+"""The client of the earlier system that creates jobs with `POST /jobs`."""
 
 from collections.abc import Callable
 from inspect import isawaitable
@@ -101,7 +101,7 @@ class TranslationClient(Session):
 
 
 async def _call(callback: Callable[[Any], object], argument: object) -> None:
-    """Calls a callback in a thread, as the ancestor does; awaits the result of an async one in the event loop."""
+    """Calls a callback in a thread, as the earlier system does; awaits the result of an async one in the event loop."""
     result = await to_thread.run_sync(callback, argument)
     if isawaitable(result):
         await result

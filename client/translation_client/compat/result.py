@@ -1,4 +1,4 @@
-"""The client of the ancestor with a single job at `GET /status`, whose field is `result`."""
+"""The client of the earlier system with a single job at `GET /status`, whose field is `result`."""
 
 import logging
 import time
@@ -88,7 +88,7 @@ class VideoTranslationClient:
 
 
 def schedule(max_retries: int, backoff_factor: float) -> Schedule:
-    """Yields the ancestor's pauses, and logs them and the polls as the ancestor did."""
+    """Yields the earlier system's pauses, and logs them and the polls as it did."""
     began = time.monotonic()
     yield 0.0
     for retry in range(1, max_retries + 1):

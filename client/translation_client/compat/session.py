@@ -1,4 +1,4 @@
-"""The common parts of the ancestors' classes with async methods."""
+"""The common parts of the earlier systems' classes with async methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
@@ -47,7 +47,7 @@ class Session(ABC):
 def delays(**values: float) -> tuple[float, float]:
     """Returns the first and the longest of two delays in seconds, given under the names of their arguments.
 
-    Unlike `Client`, the ancestors accept a first delay above the longest. ValueError names an unusable one.
+    Unlike `Client`, the earlier systems accept a first delay above the longest. ValueError names an unusable one.
     """
     first, longest = (validation.number(name, delay, validation.LEAST) for name, delay in values.items())
     return min(first, longest), longest

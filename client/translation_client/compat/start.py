@@ -1,4 +1,4 @@
-"""The client of the ancestor that starts jobs with `POST /start`."""
+"""The client of the earlier system that starts jobs with `POST /start`."""
 
 import logging
 from typing import Literal

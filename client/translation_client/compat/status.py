@@ -1,4 +1,4 @@
-"""The client of the ancestor with a single job at `GET /status`."""
+"""The client of the earlier system with a single job at `GET /status`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The client of the ancestor that starts jobs with `POST /translate`."""
+"""The client of the earlier system that starts jobs with `POST /translate`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

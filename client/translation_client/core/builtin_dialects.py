@@ -1,4 +1,4 @@
-"""The built-in dialects: the native one, and those of the five systems before this one."""
+"""The built-in dialects: those of the five earlier systems. The first, `start`, is the native one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -112,4 +112,4 @@ RESULT = Dialect(
 )
 
 DIALECTS = {dialect.name: dialect for dialect in (START, JOBS, STATUS, TRANSLATE, RESULT)}
-"""The dialects of the five earlier systems; the first is the native one."""
+"""All of them, by their names."""

@@ -1,4 +1,4 @@
-"""The built-in dialects: the native one, and those of the five systems before this one."""
+"""The built-in dialects: those of the five earlier systems. The first, `start`, is the native one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
