@@ -25,7 +25,7 @@ class Sender:
     def __init__(self):
         self.sent = asyncio.Queue()
 
-    async def check(self, url): ...
+    async def check(self, user, url): ...
 
     async def send(self, _, delivery, __, clock, ___=None):
         await self.sent.put(delivery)
@@ -44,6 +44,7 @@ async def delivering(store, render=lambda *_: "{}", sender=None, clock=lambda: 5
     sandboxes, sender = (wrap or (lambda cache: cache))(service.sandboxes), sender or Sender()
     attempts = Attempts(sender, clock=clock, render=render)
     deliveries = Deliveries(store, sandboxes, attempts=attempts, clock=clock, **options)
+    service.deliver_by(deliveries)
     running = asyncio.create_task(deliveries.run())
     yield sender
     running.cancel()
@@ -226,7 +227,7 @@ async def test_process_without_the_lease_delivers_nothing():
 async def test_receiver_has_more_turns_at_the_same_time_while_it_answers_quickly(monkeypatch, quick, expected):
     async def deliver():
         nonlocal active, most
-        async with receivers.turn("http://receiver/"):
+        async with receivers.turn("ann", "http://receiver/"):
             active += 1
             most = max(most, active)
             for _ in range(10):
@@ -235,7 +236,7 @@ async def test_receiver_has_more_turns_at_the_same_time_while_it_answers_quickly
 
     monkeypatch.setattr("translation_server.service.webhook_receivers.QUICK", quick)
     receivers, active, most = Receivers(3), 0, 0
-    async with receivers.turn("http://other/"):
+    async with receivers.turn("ann", "http://other/"), receivers.turn("bob", "http://receiver/"):
         await asyncio.wait_for(asyncio.gather(*(deliver() for _ in range(20))), 60)
     assert (active, most) == (0, expected)
 
@@ -254,6 +255,77 @@ async def test_many_slow_receivers_do_not_delay_another(monkeypatch):
         await add(store, webhook=Webhook(f"http://slow-{number % 100}/"), created_at=4000.0)
     due = await add(store, webhook=HOOK, created_at=4000.0)
     async with delivering(store, sender=SlowSender()) as sender:
+        assert (await sender.take()).job_id == due.id
+
+
+class HangingSender(Sender):
+    """Never gets an answer from URLs with "hang"."""
+
+    async def send(self, user, delivery, *arguments):
+        if "hang" in delivery.url:
+            await asyncio.Event().wait()
+        return await super().send(user, delivery, *arguments)
+
+
+async def test_receiver_that_hangs_delays_no_other_user(monkeypatch):
+    monkeypatch.setattr("translation_server.service.deliveries.GRACE", 0.0)
+    store = MemoryStore()
+    for _ in range(20):
+        await add(store, webhook=Webhook("http://receiver/hang"), created_at=4000.0)
+    due = await add(store, "bob", webhook=HOOK, created_at=4000.0)
+    async with delivering(store, sender=HangingSender()) as sender:
+        assert (await sender.take()).job_id == due.id
+
+
+@pytest.mark.parametrize("hangs", ["from the start", "later"])
+async def test_receiver_that_hangs_delays_no_other_of_its_user(monkeypatch, hangs):
+    class Later(HangingSender):
+        """Answers quickly until it has answered once."""
+
+        async def send(self, user, delivery, *arguments):
+            if hangs == "later" and self.sent.empty():
+                return await Sender.send(self, user, delivery, *arguments)
+            return await super().send(user, delivery, *arguments)
+
+    names = {"deliveries.MAX_KNOWN": 20, "deliveries.PAGE": 5, "deliveries.GRACE": 0.0, "webhook_receivers.QUICK": -1.0}
+    for name, value in {**names, "webhook_receivers.MAX_WAITING": 3}.items():
+        monkeypatch.setattr(f"translation_server.service.{name}", value)
+    store = MemoryStore()
+    for _ in range(100):
+        await add(store, webhook=Webhook("http://other/hang"), created_at=4000.0)
+    due = await add(store, webhook=HOOK, created_at=4000.0)
+    async with delivering(store, sender=Later()) as sender:
+        while (await sender.take()).job_id != due.id:
+            pass
+
+
+async def test_slow_receiver_gets_everything(monkeypatch):
+    for name, value in {"QUICK": -1.0, "MAX_WAITING": 3}.items():
+        monkeypatch.setattr(f"translation_server.service.webhook_receivers.{name}", value)
+    store = MemoryStore()
+    jobs = {(await add(store, webhook=HOOK, created_at=4000.0)).id for _ in range(50)}
+    async with delivering(store) as sender:
+        assert {(await sender.take()).job_id for _ in jobs} == jobs
+
+
+async def test_reset_ends_the_attempts_for_the_jobs_before_it(monkeypatch):
+    caches = []
+    monkeypatch.setattr("translation_server.service.deliveries.GRACE", 0.0)
+    store = MemoryStore()
+    for _ in range(20):
+        await add(store, webhook=Webhook("http://receiver/hang"), created_at=4000.0)
+    sender = HangingSender()
+    asked = asyncio.Event()
+
+    async def send(*arguments):
+        asked.set()
+        return await HangingSender.send(sender, *arguments)
+
+    sender.send = send
+    async with delivering(store, sender=sender, wrap=lambda cache: caches.append(cache) or cache):
+        await asyncio.wait_for(asked.wait(), 60)
+        await caches[0].clear("ann", 5000.0)
+        due = await add(store, webhook=HOOK, created_at=4000.0)
         assert (await sender.take()).job_id == due.id
 
 

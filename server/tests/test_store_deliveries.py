@@ -131,7 +131,7 @@ async def test_deliveries_of_jobs_that_are_gone_are_ignored(store):
 
 async def test_reset_and_retention_delete_deliveries(store):
     job = await add(store, webhook=HOOK)
-    await store.record_deliveries("ann", [delivery_of(job, next_at=1100.0)])
+    await store.record_deliveries("ann", [delivery_of(job, state=DeliveryState.DELIVERED)])
     await store.purge("ann", Cutoff(2000.0, 2000.0), 10)
     assert await store.deliveries("ann", limit=10) == []
     job = await add(store, webhook=HOOK)
@@ -141,6 +141,22 @@ async def test_reset_and_retention_delete_deliveries(store):
     while await store.purge_queued(10):
         pass
     assert await store.deliveries("ann", limit=10) == []
+
+
+async def test_retention_keeps_what_has_to_be_delivered(store):
+    unsent, waiting, failed = [await add(store, webhook=HOOK) for _ in range(3)]
+    retried = delivery_of(waiting, next_at=90_000.0)
+    await store.record_deliveries("ann", [retried, delivery_of(failed, state=DeliveryState.FAILED)])
+    assert await store.purge("ann", Cutoff(2000.0, 2000.0), 10) == 1
+    assert [await store.find("ann", job.id) for job in (unsent, waiting, failed)] == [
+        replace(unsent, notified=0),
+        replace(waiting, notified=END),
+        None,
+    ]
+    assert await store.deliveries("ann", limit=10) == [retried]
+    await store.record_deliveries("ann", [replace(retried, next_at=None, state=DeliveryState.FAILED)])
+    await store.record_deliveries("ann", [delivery_of(unsent, state=DeliveryState.GONE)])
+    assert await store.purge("ann", Cutoff(2000.0, 2000.0), 10) == 2
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)

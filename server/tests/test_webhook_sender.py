@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import asynccontextmanager, suppress
+from threading import Event
 
 import pytest
 
@@ -20,9 +21,9 @@ class Names:
     def __init__(self, monkeypatch):
         self.addresses = {}
         self.asked = []
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self.find)
+        monkeypatch.setattr(socket, "getaddrinfo", self.find)
 
-    async def find(self, host, port, **_):
+    def find(self, host, port, **_):
         self.asked.append(host)
         if host not in self.addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -62,16 +63,16 @@ async def sender():
     await sender.close()
 
 
-async def send(sender, url):
+async def send(sender, url, user="ann"):
     delivery = Delivery("msg_1", 1, 11, "completed", "job-1", url, 4000.0, "{}")
-    return await sender.send("ann", delivery, Webhook(url, secrets=(SECRET,)), Clock())
+    return await sender.send(user, delivery, Webhook(url, secrets=(SECRET,)), Clock())
 
 
 async def test_changed_address_is_checked_again_also_while_a_connection_is_idle(monkeypatch, sender):
     async with receiving() as (port, requests):
         names, url = Names(monkeypatch), f"http://hook.example:{port}/"
         names.addresses["hook.example"] = ["127.0.0.1"]
-        await sender.check(url)
+        await sender.check("ann", url)
         assert (await send(sender, url)).status == 204
         names.addresses["hook.example"] = ["10.1.2.3"]
         attempt = await send(sender, url)
@@ -86,19 +87,19 @@ async def test_changed_address_is_checked_again_also_while_a_connection_is_idle(
 async def test_name_that_leads_elsewhere_is_refused(monkeypatch, sender, address):
     Names(monkeypatch).addresses["hook.example"] = [address]
     with pytest.raises(UnusableUrl, match="must lead to this machine or to a host in WEBHOOK_ALLOW"):
-        await sender.check("http://hook.example/")
+        await sender.check("ann", "http://hook.example/")
     assert "must lead to this machine" in (await send(sender, "http://hook.example/")).error
 
 
 @pytest.mark.parametrize("host", ["2130706434", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "[::1]"])
 async def test_loopback_is_loopback_however_it_is_written(sender, host):
-    await sender.check(f"http://{host}/")
+    await sender.check("ann", f"http://{host}/")
 
 
 @pytest.mark.parametrize("host", ["167838211", "0x0a010203", "012.1.2.3", "10.66051", "[::ffff:a01:203]", "0"])
 async def test_other_address_is_refused_however_it_is_written(sender, host):
     with pytest.raises(UnusableUrl):
-        await sender.check(f"http://{host}/")
+        await sender.check("ann", f"http://{host}/")
 
 
 async def test_only_the_allowed_addresses_of_a_host_are_used(monkeypatch, sender):
@@ -118,12 +119,12 @@ async def test_named_host_may_have_any_address(monkeypatch, sender):
     names = Names(monkeypatch)
     for host in ("inside.example", "INSIDE.example."):
         names.addresses[host.lower()] = ["10.1.2.3"]
-        await sender.check(f"http://{host}/")
+        await sender.check("ann", f"http://{host}/")
 
 
 async def test_host_that_is_unknown_now_is_tried_at_each_attempt(monkeypatch, sender):
     Names(monkeypatch)
-    await sender.check("http://later.example/")
+    await sender.check("ann", "http://later.example/")
     assert "Name or service not known" in (await send(sender, "http://later.example/")).error
 
 
@@ -136,6 +137,31 @@ async def test_attempt_that_reaches_nobody_has_no_request(monkeypatch, sender):
     for unreachable in (url, f"http://127.0.0.2:{port}/", "http://unknown.example/"):
         attempt = await send(sender, unreachable)
         assert (bool(attempt.error), attempt.request) == (True, None)
+
+
+async def test_slow_names_of_one_user_delay_nobody_else(monkeypatch, sender):
+    ended, names = Event(), Names(monkeypatch)
+    names.addresses["quick.example"] = ["127.0.0.1"]
+
+    def find(host, port, **options):
+        if "slow" in host:
+            ended.wait(60)
+        return names.find(host, port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr("translation_server.service.webhook_sender.CHECK_TIMEOUT", 0.01)
+    async with receiving() as (port, _):
+        slow = [asyncio.create_task(send(sender, f"http://slow-{number}.example/")) for number in range(20)]
+        try:
+            await sender.check("ann", "http://slow.example/")  # it does not wait for the name
+            for _ in range(3):
+                attempt = await send(sender, f"http://quick.example:{port}/", "bob")
+                assert attempt.status == 204
+            assert not any(task.done() for task in slow)
+        finally:
+            ended.set()
+        attempts = await asyncio.gather(*slow)
+        assert all("Name or service not known" in attempt.error for attempt in attempts)
 
 
 async def test_redirect_is_an_answer_and_not_followed(sender):

@@ -256,7 +256,7 @@ class TestRefused:
             depth = receiver.take()[0].headers["webhook-depth"]
         answer = api.post("/start", json=body, headers={"webhook-depth": depth})
         assert is_problem(answer, 422)
-        for unusable in ("many", "-1", "1.5", "", "²"):
+        for unusable in ("many", "-1", "1.5", "", "²", "00000000000009"):
             answer = api.post("/start", json=body, headers={"webhook-depth": unusable.encode()})
             assert is_problem(answer, 422), unusable
 
@@ -352,6 +352,16 @@ class TestSandbox:
         assert (again.id, again.text) == (first.id, first.text)
         wait_until(lambda: newest(api, "state") == "delivered")
         assert is_problem(api.post("/sandbox/webhooks/msg_other/redeliver"), 404)
+
+    def test_accepted_event_stays_delivered_if_it_is_made_again_and_fails(self, api, receiver, submit):
+        submit()
+        [first] = receiver.take()
+        wait_until(lambda: newest(api, "state") == "delivered")
+        receiver.codes = [500]
+        assert api.post(f"/sandbox/webhooks/{first.id}/redeliver").status_code == 200
+        receiver.take()
+        wait_until(lambda: len(newest(api, "attempts")) == 2)
+        assert newest(api, "state") == "delivered"
 
     def test_ping_shows_the_answer(self, api, receiver):
         receiver.codes, receiver.body = [418], b"teapot"

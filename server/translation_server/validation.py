@@ -55,6 +55,8 @@ def _message(error: ErrorDetails, fields: Mapping[str, str] | None) -> str:
     match error["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
             return "there is no such field" if fields is None else unknown_field(fields.values())
+        case "model_type" | "dict_type":
+            return "must be an object"
         case "union_tag_not_found":
             return "kind is missing"
         case "union_tag_invalid":

@@ -81,7 +81,7 @@ class SandboxApi:
         """Changes settings. Null restores the server's value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         if webhook := getattr(changes, "webhook", None):
-            await check_url(self._service, webhook.url)
+            await check_url(self._service, owner, webhook.url)
         change = partial(change_settings, changes=changes, now=await self._service.virtual_time(owner))
         await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)

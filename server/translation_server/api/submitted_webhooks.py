@@ -55,18 +55,18 @@ async def submitted_webhook(
         found = _formed(form, native or cast("WebhookBody | None", sandbox.settings.webhook))
     if found is None:
         return None
-    await check_url(service, found.url, field)
+    await check_url(service, context_of(request).user, found.url, field)
     return replace(found, base_url=base_url(request.scope), depth=_depth(request, field.removesuffix(".url")))
 
 
-async def check_url(service: Service, url: str, field: str = "webhook.url") -> None:
-    """Checks that deliveries to a URL are allowed; ``field`` is where the caller has it.
+async def check_url(service: Service, user: str, url: str, field: str = "webhook.url") -> None:
+    """Checks that deliveries to a user's URL are allowed; ``field`` is where the caller has it.
 
     Raises:
         Problem: 422 if not.
     """
     try:
-        await service.check_webhook(url)
+        await service.check_webhook(user, url)
     except UnusableUrl as error:
         raise _refusal(field, str(error)) from None
 
@@ -142,7 +142,7 @@ def _depth(request: Request, field: str) -> int:
     led = request.headers.get(DEPTH, "0")
     if not (led.isascii() and led.isdigit()):
         raise _refusal(DEPTH, "must be a whole number")
-    depth = 1 + int(led[:MAX_DIGITS])
+    depth = 1 + int(led.lstrip("0")[:MAX_DIGITS] or "0")
     if depth > MAX_DEPTH:
         message = f"must be left out: {MAX_DEPTH} webhooks have led to this submission, maybe in an endless loop"
         raise _refusal(field, message)

@@ -183,13 +183,18 @@ class Delivery:
         return self.next_at is not None and self.next_at <= now
 
     def after(self, attempt: Attempt, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> "Delivery":
-        """Returns the delivery after an attempt, which ends it or makes the next one due."""
-        number = self.number - 1
+        """Returns the delivery after an attempt, which ends it or makes the next one due.
+
+        A delivery that was accepted before stays delivered if another attempt fails.
+        """
+        number, was_accepted = self.number - 1, any(one.was_accepted and not one.extra for one in self.attempts)
         attempted = replace(self.with_attempts(attempt), next_at=None)
         if attempt.was_accepted:
             return replace(attempted, state=DeliveryState.DELIVERED).next_copy()
         if attempt.status == GONE:
             return replace(attempted, state=DeliveryState.GONE)
+        if was_accepted:
+            return replace(attempted, state=DeliveryState.DELIVERED)
         if number >= len(retry_delays):
             return replace(attempted, state=DeliveryState.FAILED)
         spread = 1 + JITTER * (2 * uniform(seeded_entropy(self.id, number)[:8]) - 1)

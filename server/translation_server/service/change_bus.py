@@ -82,7 +82,8 @@ class ChangeBus:
         )
         self._closed = asyncio.Event()
         self.on_job: Callable[[Job], None] = lambda _: None  # called with each job that is published
-        self.on_sandbox: Callable[[str], None] = lambda _: None  # called with the owner of each sandbox that changes
+        # Called with the owner of each sandbox that changes, and whether it was reset.
+        self.on_sandbox: Callable[[str, bool], None] = lambda _, __: None
 
     @property
     def owners(self) -> AbstractSet[str]:
@@ -119,9 +120,9 @@ class ChangeBus:
             for subscription in (*subscriptions.get(job.key, ()), *subscriptions.get(None, ())):
                 subscription.notify(job)
 
-    def wake(self, owner: str) -> None:
-        """Wakes all subscriptions of an owner whose sandbox has changed, batch by batch."""
-        self.on_sandbox(owner)
+    def wake(self, owner: str, reset: bool = False) -> None:
+        """Wakes all subscriptions of an owner whose sandbox has changed, batch by batch; ``reset`` if it was reset."""
+        self.on_sandbox(owner, reset)
         if owner in self._subscriptions:
             self._wake_next(iter(list(self._of(owner))))
 

@@ -36,7 +36,7 @@ from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, W
 from translation_server.service.delivery_worker import NEVER, SCAN_PAUSE, START, Worker, pause_after
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.webhook_attempts import Attempts, log_attempt
-from translation_server.service.webhook_receivers import Receivers
+from translation_server.service.webhook_receivers import CrowdedError, Receivers
 from translation_server.storage import DeliveryStore, JobStore, StoreError
 
 logger = logging.getLogger(__name__)
@@ -123,13 +123,13 @@ class Deliveries:
                 await self._store.release(worker.owner, self._holder)
         await self._attempts.sender.close()
 
-    async def check(self, url: str) -> None:
-        """Checks that webhooks may be delivered to a URL.
+    async def check(self, owner: str, url: str) -> None:
+        """Checks that an owner's webhooks may be delivered to a URL.
 
         Raises:
             UnusableUrl: they may not; the message says what it must be.
         """
-        await self._attempts.sender.check(url)
+        await self._attempts.sender.check(owner, url)
 
     async def page(self, owner: str, *, limit: int, after: str | None) -> tuple[list[Delivery], str | None]:
         """Returns an owner's deliveries after the one with the id ``after``, newest first, and the next ``after``.
@@ -182,7 +182,7 @@ class Deliveries:
         Raises:
             UnusableUrl: webhooks may not be delivered there.
         """
-        await self.check(url)
+        await self.check(owner, url)
         clock = (await self._sandboxes.of(owner)).clock
         now = clock.virtual(self._clock())
         body = json_text({"type": "ping", "timestamp": timestamp(now), "data": {}})
@@ -199,9 +199,11 @@ class Deliveries:
         elif self._sandboxes.known_clock(job.owner).seconds_to(at, self._clock()) <= SOON:
             self._start(job.owner)
 
-    def sandbox_changed(self, owner: str) -> None:
-        """Reads again what is due, because the owner's sandbox has changed."""
+    def sandbox_changed(self, owner: str, reset: bool = False) -> None:
+        """Reads again what is due, because the owner's sandbox has changed; ``reset`` if its jobs are gone."""
         if worker := self._workers.get(owner):
+            if reset:
+                worker.cancel_attempts()
             worker.change(read_all=True)
         elif owner in self._due:
             self._start(owner)
@@ -317,6 +319,8 @@ class Deliveries:
         async def run() -> None:
             try:
                 await attempt
+            except CrowdedError:
+                pass
             except Exception as error:
                 logger.warning(FAILED, self._retry_pause, error, exc_info=not isinstance(error, StoreError))
                 await asyncio.sleep(self._retry_pause)
@@ -349,7 +353,7 @@ class Deliveries:
 
     async def _attempt(self, worker: Worker, job: Job, url: str, delivery: Callable[[], Delivery]) -> bool:
         """Makes an attempt and stores the result; returns False if another process may have made it meanwhile."""
-        async with self._receivers.turn(url), self._in_flight:
+        async with self._receivers.turn(worker.owner, url), self._in_flight:
             async with self._beginning:
                 await asyncio.sleep(0)
             if time.monotonic() >= worker.leased_at + LEASE:
@@ -366,6 +370,8 @@ class Deliveries:
             worker.gone.add(url)
         await self._store_attempts(worker, after)
         worker.retry(after.next_at)
+        if self._receivers.has_room_again(worker.owner, url):
+            worker.change(read_all=True)
         return True
 
     def _count(self, attempts: Iterable[Attempt]) -> None:

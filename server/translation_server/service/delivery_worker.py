@@ -67,6 +67,11 @@ class Worker:
         """Whether the attempt of a delivery that was read as due is in progress, or was made and stored meanwhile."""
         return delivery_id in self.known or delivery_id in self.recent
 
+    def cancel_attempts(self) -> None:
+        """Cancels all attempts in progress."""
+        for attempt in self.known.values():
+            attempt.cancel()
+
     def drop(self, delivery_id: str) -> None:
         """Removes a delivery from the attempts in progress, and wakes the task."""
         self.known.pop(delivery_id, None)

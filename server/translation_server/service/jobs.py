@@ -379,7 +379,7 @@ class Service:
     def _sandbox_changed(self, owner: str, reset: bool) -> None:
         if reset:
             self._jobs.drop(owner)
-        self._bus.wake(owner)
+        self._bus.wake(owner, reset)
 
     def _snapshot(self, job: Job, now: VirtualTime) -> JobSnapshot:
         """Returns a snapshot of a job; logs an end since this process started, when it is shown for the first time."""

@@ -51,8 +51,8 @@ BY_RULE = "by a fault rule of the sandbox"  # the reason why an attempt had no a
 class Sender(Protocol):
     """Sends deliveries."""
 
-    async def check(self, url: str) -> None:
-        """Raises UnusableUrl if deliveries to a URL are not allowed."""
+    async def check(self, user: str, url: str) -> None:
+        """Raises UnusableUrl if a user's deliveries to a URL are not allowed."""
 
     async def send(
         self, user: str, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED

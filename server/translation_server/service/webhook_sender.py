@@ -1,9 +1,9 @@
 """Sends deliveries of webhooks over HTTP, each to an address that the policy allows."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult
@@ -12,10 +12,12 @@ from translation_server.core.clock import Clock, WallTime
 from translation_server.core.webhooks import Attempt, Delivery, SentRequest, Webhook
 from translation_server.service.webhook_http import PORTS, Http
 from translation_server.service.webhook_policy import UnusableUrl, WebhookPolicy, split_url
+from translation_server.service.webhook_resolver import Resolver
 from translation_server.service.webhook_signatures import own_headers, shown_headers
 from translation_server.version import __version__
 
 TIMEOUT = 15.0  # how long an attempt may take, in seconds
+CHECK_TIMEOUT = 1.0  # how long a submission waits for the addresses of a host, in seconds
 SHOWN = 200  # how many characters of an answer are kept
 AGENT = f"translation-server/{__version__}"
 DEPTH = "webhook-depth"  # the header that says how many deliveries have led to this one
@@ -74,17 +76,17 @@ class WebhookSender:
         self._clock = clock
         self._timeout = timeout
         self._http = Http()
+        self._resolver = Resolver()
 
-    async def check(self, url: str) -> None:
-        """Checks that deliveries to a URL are allowed now. A host that cannot be resolved now is allowed.
+    async def check(self, user: str, url: str) -> None:
+        """Checks that a user's deliveries to a URL are allowed now. A host whose addresses cannot be found is allowed.
 
         Raises:
             UnusableUrl: they are not allowed, or it is no URL of HTTP.
         """
-        try:
-            await self._addresses(split_url(url))
-        except OSError:
-            return
+        with suppress(OSError):
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self._addresses(user, split_url(url))
 
     async def send(
         self, user: str, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
@@ -96,7 +98,7 @@ class WebhookSender:
         try:
             async with asyncio.timeout(self._timeout):
                 url = split_url(delivery.url)
-                addresses = await self._addresses(url)
+                addresses = await self._addresses(user, url)
                 message = distortion.apply(signed_message(delivery, webhook, WallTime(wall - distortion.age)))
 
                 def keep_request() -> None:
@@ -119,8 +121,8 @@ class WebhookSender:
         """Closes the connections."""
         self._http.close()
 
-    async def _addresses(self, url: SplitResult) -> list[str]:
-        """Returns the allowed addresses of a URL's host.
+    async def _addresses(self, user: str, url: SplitResult) -> list[str]:
+        """Returns the allowed addresses of the host of a user's URL.
 
         Raises:
             UnusableUrl: there are none.
@@ -128,10 +130,9 @@ class WebhookSender:
         """
         host, port = url.hostname or "", url.port or PORTS[url.scheme]
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = await self._resolver.addresses(user, host, port)
         except UnicodeError as error:
             raise UnusableUrl(f"must have a valid host name: {error}") from None
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         if allowed := [address for address in addresses if self._policy.allows(host, address)]:
             return allowed
         raise UnusableUrl(f"must lead to this machine or to a host in WEBHOOK_ALLOW; {host} is {', '.join(addresses)}")

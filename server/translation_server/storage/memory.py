@@ -231,7 +231,10 @@ class MemoryStore:
         data = self._owners[owner]
         ended = data.ends[: bisect_right(data.ends, FeedPosition(cutoff.ended_by))]
         old = await data.first(
-            (end.ordinal for end in ended), limit, lambda job: job.changed_at <= cutoff.changed_by, math.inf
+            (end.ordinal for end in ended),
+            limit,
+            lambda job: job.changed_at <= cutoff.changed_by and not data.has_to_deliver(job),
+            math.inf,
         )
         for job in old:
             data.delete(job)

@@ -73,6 +73,11 @@ class Owner:
         else:
             self.to_notify.add(job.ordinal)
 
+    def has_to_deliver(self, job: Job) -> bool:
+        """Whether an event of a job has to be delivered, now or later."""
+        made = (self.deliveries.get((job.ordinal, stage)) for stage in range(STARTED, END + 1))
+        return job.ordinal in self.to_notify or any(one and one.next_at is not None for one in made)
+
     def find(self, job_key: JobKey) -> list[Job]:
         """Returns the jobs of a key."""
         jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]

@@ -294,6 +294,8 @@ class RetentionStore(RequestLogStore, Protocol):
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         """Deletes old data of an owner, at most ``limit`` jobs, starting with the earliest end; returns how many jobs.
 
+        A job whose webhook still has an event to deliver stays.
+
         The input and the fault counts of a job go with it. Ordinals and numbers of request records do not start again.
         """
 

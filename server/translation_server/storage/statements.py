@@ -66,6 +66,14 @@ NEVER = 1e300  # the end of a paused job
 END = f"coalesce(cancelled_at, CASE WHEN paused_at IS NULL THEN created_at + delay + paused_for ELSE {NEVER} END)"
 """The virtual time at which a job ends or was cancelled. There is an index of it for each owner."""
 
+HAS_NOTHING_TO_DELIVER = """
+    next_event_at IS NULL AND NOT EXISTS (
+        SELECT TRUE FROM deliveries
+        WHERE deliveries.owner = jobs.owner AND deliveries.ordinal = jobs.ordinal AND next_at IS NOT NULL
+    )
+"""
+"""The condition for jobs whose webhooks were all delivered, or have failed for good."""
+
 IN_STATE = {
     State.PENDING: f"{END} > :now",
     State.COMPLETED: f"outcome = 'completed' AND cancelled_at IS NULL AND {END} <= :now",

@@ -87,8 +87,9 @@ PROBE = f"""
 
 PURGE_JOBS = f"""
     WITH ended AS (
-        SELECT ordinal FROM jobs WHERE owner = $1 AND {sql.END} <= $2 AND changed_at <= $3 ORDER BY {sql.END} LIMIT $4
-        FOR UPDATE SKIP LOCKED
+        SELECT ordinal FROM jobs
+        WHERE owner = $1 AND {sql.END} <= $2 AND changed_at <= $3 AND {sql.HAS_NOTHING_TO_DELIVER}
+        ORDER BY {sql.END} LIMIT $4 FOR UPDATE SKIP LOCKED
     )
     DELETE FROM jobs USING ended WHERE owner = $1 AND jobs.ordinal = ended.ordinal RETURNING jobs.ordinal
 """

@@ -337,7 +337,7 @@ def _uncount_fault(connection: Connection, owner: str, subject: str) -> None:
 
 
 def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
-    old = f"owner = ? AND {sql.END} <= ? AND changed_at <= ?"
+    old = f"owner = ? AND {sql.END} <= ? AND changed_at <= ? AND {sql.HAS_NOTHING_TO_DELIVER}"
     statement = f"SELECT ordinal FROM jobs WHERE {old} ORDER BY {sql.END} LIMIT ?"
     with unsynced(connection):
         data_key, count_key = _key(connection, owner, sql.DATA_KEY), _key(connection, owner, sql.COUNT_KEY)
