@@ -41,17 +41,6 @@ def form_of(path: str) -> str:
     return PARAMETER.sub(wildcards, path)
 
 
-def leads_below(path: str, mount: str) -> bool:
-    """Returns whether a request with a path can be at a mount, or below it."""
-    segments, of_mount = form_of(path).split("/"), mount.split("/")
-    for mine, other in zip(segments, of_mount, strict=False):
-        if " ** " in mine:
-            return True
-        if mine != other and " * " not in mine:
-            return False
-    return len(segments) >= len(of_mount)
-
-
 def operations_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Returns the operations of a kind by their places in the file, such as `poll` and `view.words`."""
     found = {action: job[action] for action in ACTIONS if job[action] is not None}

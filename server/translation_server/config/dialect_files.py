@@ -10,7 +10,7 @@ from typing import Any
 from translation_server.config.dialect_answers import Table, answer_of, headers_of, parsed, place_of
 from translation_server.config.dialect_checks import (
     action_of,
-    leads_below,
+    form_of,
     operations_of,
     parameter_names,
     parameters,
@@ -130,10 +130,21 @@ def _overlap(api: Api, dialects: Iterable[Dialect], other: Api) -> str | None:
     operations += [("fixed", one) for one in api.fixed]
     for place, operation in operations:
         for pattern in operation.requests:
-            if leads_below(mounted := api.mount + pattern.path, other.mount):
+            if _leads_below(mounted := api.mount + pattern.path, other.mount):
                 problem = f"{pattern.method} {mounted} is below the mount of {other.name}"
                 return f"{place}: {problem}: choose another path or another mount"
     return None
+
+
+def _leads_below(path: str, mount: str) -> bool:
+    """Returns whether a request with a path can be at a mount, or below it."""
+    segments, of_mount = form_of(path).split("/"), mount.split("/")
+    for mine, other in zip(segments, of_mount, strict=False):
+        if " ** " in mine:
+            return True
+        if mine != other and " * " not in mine:
+            return False
+    return len(segments) >= len(of_mount)
 
 
 def read_api(
