@@ -182,7 +182,7 @@ def _placeholder(text: str, known: Collection[str]) -> Placeholder:
     names = (*known, *SPECIAL)
     if not NAME.fullmatch(name) or not (name in names or (prefix and prefix[0] in names)):
         listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in names)
-        raise ValueError(f"there is no field {name or '{}'}; the fields are {listed}")
+        raise ValueError(f"there is no placeholder {name or '{}'}; the placeholders are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise ValueError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
     first = next((one for one in filters if one not in {OR_NULL, OR_OMIT}), "text")

@@ -149,9 +149,11 @@ def parse_object(request: Request, body: bytes, accepts: Collection[MediaKind] =
     """
     content_type = ", ".join(values_of(request, "content-type")) or "none"
     encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
-    if not ("untyped" in accepts or JSON.fullmatch(content_type)) or encoding != "identity":
+    is_encoded = encoding != "identity"
+    if not ("untyped" in accepts or JSON.fullmatch(content_type)) or is_encoded:
         types = [MEDIA_TYPES[kind] for kind in accepts if MEDIA_TYPES[kind] != "*/*"] or [MEDIA_TYPES["json"]]
-        detail = f"The body must be plain {' or '.join(types)}; this one is {content_type}, encoding {encoding}."
+        found = f"{content_type}, with Content-Encoding: {encoding}" if is_encoded else content_type
+        detail = f"The body must be {' or '.join(types)}, without a Content-Encoding; this one is {found}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": ", ".join(types)})
     try:
         document = from_json(body, allow_inf_nan=False)

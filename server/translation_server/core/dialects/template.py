@@ -188,7 +188,7 @@ def _placeholder(text: str, known: Names) -> Placeholder:
     key = name if name in known else prefix[0] if prefix else ""
     if key not in known or not NAME.fullmatch(name):
         listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
-        raise TemplateError(f"there is no field {name or '{}'}; the fields are {listed}")
+        raise TemplateError(f"there is no placeholder {name or '{}'}; the placeholders are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise TemplateError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
     converting = [one for one in filters if one not in (OR_NULL, OR_OMIT)]
