@@ -19,6 +19,7 @@ from statistics import median
 import httpx
 import httpx2
 
+import harness
 import tables
 from translation_client import AsyncClient
 
@@ -156,12 +157,14 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables in docs/waiting.md")
     parser.add_argument("--rounds", type=int, default=5, help="how many rounds (5)")
     options = parser.parse_args()
+    interference = harness.Interference()
     with subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True) as server:
         try:
             port = server.stdout.readline().strip() if server.stdout else ""
             text = measure(f"http://127.0.0.1:{port}", options.rounds)
         finally:
             server.terminate()
+    text = f"{harness.machine(interference.share(), divided=False)}\n\n{text}"
     print(text)
     if options.write:
         tables.write("waiting.md", "polls", text)

@@ -370,13 +370,17 @@ class Interference:
         return (user + nice + system) / os.sysconf("SC_CLK_TCK") - sum(one.ru_utime + one.ru_stime for one in own)
 
 
-def machine(interference: float) -> str:
-    """Returns a sentence about the machine and the share that other programs took."""
+def machine(interference: float, *, divided: bool = True) -> str:
+    """Returns a sentence about the machine and the share that other programs took.
+
+    ``divided`` says whether the servers and the load had cores of their own.
+    """
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     model = found[1] if found else platform.machine()
     shared = "" if len(CORES) > 1 else ", shared with the load"
+    servers = f", {len(SERVER_CORES)} for the servers{shared}" if divided else ""
     return (
-        f"{model}, {len(CORES)} cores, {len(SERVER_CORES)} for the servers{shared}; "
+        f"{model}, {len(CORES)} cores{servers}; "
         f"Python {platform.python_version()}. Other programs took {interference:.0%} of the machine meanwhile."
     )
 

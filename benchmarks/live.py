@@ -313,13 +313,15 @@ def main() -> int:
     if options.write and options.sections:
         parser.error("--write writes all sections; name none")
     harness.require_tools()
+    interference = harness.Interference()
     measurements = [one for name in options.sections or SECTIONS for one in asyncio.run(SECTIONS[name]())]
+    machine = harness.machine(interference.share(), divided=False)
     if options.json:
         print(json.dumps([one._asdict() | {"passed": one.passed} for one in measurements], indent=1))
     else:
-        print(table(measurements))
+        print(machine, table(measurements), sep="\n\n")
     if options.write:
-        write("waiting.md", "live", table(measurements))
+        write("waiting.md", "live", f"{machine}\n\n{table(measurements)}")
     return any(one.passed is False for one in measurements)
 
 
