@@ -54,6 +54,17 @@ def test_of_tenths_that_are_due_together_the_last_one_is_delivered():
     assert delivered(job_with(), [1055.0]) == [("started", 1000.0), ("progress", 1050.0)]
 
 
+@pytest.mark.parametrize("delay", [1.0, 3.7, 1800.0, 1e6])
+@pytest.mark.parametrize("created_at", [1_790_000_000.123, 1_790_000_000.987_654])
+def test_every_event_of_progress_shows_its_tenth(created_at, delay):
+    job, shown = job_with("progress", created_at=created_at, fate=Fate(delay, State.COMPLETED)), []
+    while at := next_event_at(job):
+        event = due_event(job, at)
+        shown.append(snapshot_at(job, event).progress)
+        job = replace(job, notified=event.stage)
+    assert shown == [tenth / 10 for tenth in range(1, 10)]
+
+
 def test_after_the_end_no_progress_is_delivered():
     assert delivered(job_with(), [2000.0]) == [("started", 1000.0), ("completed", 1100.0)]
 

@@ -22,6 +22,7 @@ from translation_server.core.webhooks import Webhook
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 MAX_PAUSES = 100  # how many ended pauses of a job are stored: the newest. `paused_for` is the sum of all
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
+INEXACT = 0.01  # the part of a step that a time since the epoch may lack, because it is rounded
 NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
 
 
@@ -316,7 +317,8 @@ class JobSnapshot:
         worked = until - job.created_at - job.paused_for
         if worked <= 0.0 or not job.fate.delay:
             return self._progress_by_polls
-        passed = min(int(worked / job.fate.delay * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+        steps = int(worked / job.fate.delay * PROGRESS_STEPS + INEXACT)
+        passed = min(steps, PROGRESS_STEPS - 1) / PROGRESS_STEPS
         return passed or self._progress_by_polls  # of an infinite delay, no part ever passes
 
     @property
