@@ -1,6 +1,6 @@
 """Checks that no identifier uses a word that the project has given up, and that the name of each test has a subject.
 
-Prints each identifier that does not pass.
+Reads the files in Python and JavaScript, and prints each identifier that does not pass.
 
 Run it from the root: `python tools/check_words.py`. It exits with status 1 if it finds one.
 """
@@ -58,6 +58,12 @@ OTHERS = {"create_bulk"}
 WITHOUT_SUBJECT = re.compile(r"test_(it|they|what|who)_.*")
 """The names of tests that do not begin with what they test."""
 
+CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|[A-Za-z_$][\w$]*|[`{}]""", re.DOTALL)
+"""The tokens of JavaScript that matter here: comments, strings, identifiers, and the signs around template literals."""
+
+TEMPLATE = re.compile(r"\\.|`|\$\{", re.DOTALL)
+"""The tokens that matter within a template literal: escapes, its end, and the beginning of an expression."""
+
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -67,20 +73,41 @@ def words(identifier: str) -> list[str]:
     return [word[:-1] if word[:-1] in GONE and word.endswith("s") else word for word in found]
 
 
-def violations(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yields the violations in a file, each as a line number, an identifier and the remedy."""
+def python_identifiers(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the identifiers in a file of Python, each after its line number."""
     with tokenize.open(path) as source:
         for token in tokenize.generate_tokens(source.readline):
-            if token.type == tokenize.NAME and token.string not in OTHERS:
-                for word in GONE.keys() & set(words(token.string)):
-                    yield token.start[0], token.string, f"say {GONE[word]}, not {word}"
-                if WITHOUT_SUBJECT.fullmatch(token.string):
-                    yield token.start[0], token.string, "begin with what is tested"
+            if token.type == tokenize.NAME:
+                yield token.start[0], token.string
+
+
+def javascript_identifiers(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the identifiers in a file of JavaScript, each after its line number, also those in template literals."""
+    text, end = path.read_text(encoding="utf-8"), 0
+    opened = list[str]()  # the template literals and braces around the position
+    while found := (TEMPLATE if opened[-1:] == ["`"] else CODE).search(text, end):
+        end, token = found.end(), found[0]
+        if opened and token == ("`" if opened[-1] == "`" else "}"):
+            opened.pop()
+        elif token in {"`", "{", "${"}:
+            opened.append(token)
+        elif token[0].isidentifier() or token[0] == "$":
+            yield text.count("\n", 0, found.start()) + 1, token
+
+
+def violations(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yields the violations in a file, each as a line number, an identifier and the remedy."""
+    for line, identifier in (javascript_identifiers if path.suffix == ".js" else python_identifiers)(path):
+        if identifier not in OTHERS:
+            for word in GONE.keys() & set(words(identifier)):
+                yield line, identifier, f"say {GONE[word]}, not {word}"
+            if WITHOUT_SUBJECT.fullmatch(identifier):
+                yield line, identifier, "begin with what is tested"
 
 
 def main() -> int:
     """Prints the violations in all files of the repository and returns the exit status."""
-    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = subprocess.run(["git", "ls-files", "*.py", "*.js"], cwd=ROOT, check=True, capture_output=True, text=True)
     status = 0
     for name in listed.stdout.split():
         path = ROOT / name

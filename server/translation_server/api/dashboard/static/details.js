@@ -100,10 +100,10 @@ function json(value) {
 function polls(job, model) {
   const found = model.pollsOf(job).slice(-SHOWN);
   let before = job.created_at;
-  return table("Polls", ["after", "gap", "what", "status", "told to come back after", "fault"], found.map((poll) => {
-    const gap = poll.virtual_at - before;
+  return table("Polls", ["after", "since the last poll", "request", "status", "hint", "fault"], found.map((poll) => {
+    const sinceLast = poll.virtual_at - before;
     before = poll.virtual_at;
-    return [duration(Math.max(0, poll.virtual_at - job.created_at)), duration(Math.max(0, gap)), poll.wait ? `long poll of ${duration(poll.took)}` : poll.action,
+    return [duration(Math.max(0, poll.virtual_at - job.created_at)), duration(Math.max(0, sinceLast)), poll.wait ? `long poll of ${duration(poll.took)}` : poll.action,
       poll.status || "no answer", poll.hint === null ? "" : duration(poll.hint), poll.faults.join(", ")];
   }));
 }

@@ -18,7 +18,7 @@ export function jobsView(model) {
   const states = Object.fromEntries(STATES.map((state) => [state, h("span", {})]));
   const filters = h("fieldset", { class: "filters" }, h("legend", {}, "State"), filter("all", "All", counts),
     ...STATES.map((state) => filter(state, state, states[state])));
-  const search = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", input: () => (update(), look()) });
+  const search = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", input: () => (update(), searchOlder()) });
   const note = h("p", { class: "empty" });
   section.append(h("h2", { id: "jobs-title" }, "Jobs"),
     h("div", { class: "tools" }, filters, h("label", { for: "search" }, "Id ", search)), legend(), note, list);
@@ -29,7 +29,7 @@ export function jobsView(model) {
   const observer = new IntersectionObserver((changes) => {
     for (const { target, isIntersecting } of changes) (isIntersecting ? near.add(target) : near.delete(target));
   }, { rootMargin: "200px" });
-  let wanted = "all", looked = "", isLooking = false, typing = 0;
+  let wanted = "all", searched = "", isSearching = false, typing = 0;
 
   /** @param {string} value @param {string} text @param {Node} count */
   function filter(value, text, count) {
@@ -38,17 +38,17 @@ export function jobsView(model) {
   }
 
   /** Asks the server for a job that is none of the newest ones. */
-  function look() {
+  function searchOlder() {
     clearTimeout(typing);
     const id = search.value.trim();
     if (id === "" || model.newest().some((job) => job.job_id.includes(id))) return;
-    isLooking = true;
+    isSearching = true;
     typing = setTimeout(async () => {
       const found = await request("GET", `dashboard/jobs/${id.split("/").map(encodeURIComponent).join("/")}`).catch(() => null);
       if (id !== search.value.trim()) return;
       for (const job of found?.jobs ?? []) model.found.set(keyOf(job), job);
-      looked = id;
-      isLooking = false;
+      searched = id;
+      isSearching = false;
       update();
     }, TYPING);
   }
@@ -66,7 +66,7 @@ export function jobsView(model) {
     for (const state of STATES) setText(states[state], String(numbers[state]));
     show(found.slice(0, SHOWN), now);
     setText(note, !model.sandbox ? "Loading…" : found.length > SHOWN ? `The newest ${SHOWN} of ${found.length} jobs are listed.`
-      : found.length > 0 ? "" : text !== "" && isLooking ? "Searching older jobs…" : text !== "" && looked === text ? "No job matches. Of older jobs, the whole id is needed."
+      : found.length > 0 ? "" : text !== "" && isSearching ? "Searching older jobs…" : text !== "" && searched === text ? "No job matches. Of older jobs, the whole id is needed."
         : jobs.length > 0 ? "No job matches." : "There are no jobs yet. Start one, or point your client at this server.");
     note.hidden = note.textContent === "";
   }
@@ -107,7 +107,7 @@ export function jobsView(model) {
 /** Explains the signs of the timelines. */
 function legend() {
   const sign = (/** @type {string} */ kind, /** @type {string} */ text) => h("li", { class: `sign ${kind}` }, text);
-  return h("ul", { class: "legend", "aria-label": "Signs" }, sign("poll", "poll"), sign("held", "long poll"),
+  return h("ul", { class: "legend", "aria-label": "Signs" }, sign("poll", "poll"), sign("long-poll", "long poll"),
     sign("fault", "fault or error"), sign("end", "true end"), sign("late", "ended, but the client does not know"), sign("learned", "the client learned of it"),
     sign("paused", "paused"));
 }
@@ -149,7 +149,7 @@ function row(key, model) {
   /**
    * @param {import("./model.js").Job} job
    * @param {import("./model.js").State} current
-   * @param {readonly import("./model.js").Entry[]} polls
+   * @param {readonly import("./model.js").RequestRecord[]} polls
    */
   function write(job, current, polls) {
     const end = endOf(job);

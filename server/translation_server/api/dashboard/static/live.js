@@ -11,10 +11,10 @@ const INTERVAL = 2000; // milliseconds between two polls
 /**
  * Keeps a model up to date.
  * @param {import("./model.js").Model} model
- * @param {(connection: Connection) => void} tell called when the connection changes
+ * @param {(connection: Connection) => void} report called when the connection changes
  */
-export function follow(model, tell) {
-  let isStreaming = false, isPolling = false, heard = performance.now();
+export function follow(model, report) {
+  let isStreaming = false, isPolling = false, receivedAt = performance.now();
   /** @type {EventSource | null} */
   let stream = null;
   let last = 0, resetAt = /** @type {unknown} */ (undefined);
@@ -23,15 +23,15 @@ export function follow(model, tell) {
     const source = new EventSource("dashboard/live");
     let isNew = true;
     stream = source;
-    heard = performance.now();
+    receivedAt = performance.now();
     const listen = (/** @type {string} */ name, /** @type {(data: any) => void} */ take) =>
       source.addEventListener(name, (event) => {
-        heard = performance.now();
+        receivedAt = performance.now();
         take(JSON.parse(event.data));
       });
     source.addEventListener("open", () => (isNew = true));
     source.addEventListener("error", () => {
-      if (isStreaming) tell("disconnected");
+      if (isStreaming) report("disconnected");
       else poll();
       isStreaming = false;
       if (source.readyState === EventSource.CLOSED && stream === source) again(INTERVAL);
@@ -41,10 +41,10 @@ export function follow(model, tell) {
       isNew = false;
       isStreaming = true;
       model.setSandbox(sandbox);
-      tell("streaming");
+      report("streaming");
     });
     listen("jobs", (jobs) => model.addJobs(jobs));
-    listen("requests", (entries) => model.addEntries(entries));
+    listen("requests", (records) => model.addRecords(records));
     listen("alive", () => {});
   }
 
@@ -75,13 +75,13 @@ export function follow(model, tell) {
         if (!more) {
           model.setSandbox(state.sandbox);
           model.addJobs(state.jobs);
-          model.addEntries(state.requests);
+          model.addRecords(state.requests);
           last = state.requests.at(-1)?.number ?? last;
           more = state.more;
-          tell("polling");
+          report("polling");
         }
       } catch {
-        tell("disconnected");
+        report("disconnected");
       }
       if (!more) await new Promise((resolve) => setTimeout(resolve, INTERVAL));
     }
@@ -89,13 +89,13 @@ export function follow(model, tell) {
   }
 
   setInterval(() => {
-    const silent = performance.now() - heard;
+    const silent = performance.now() - receivedAt;
     if (stream && silent > SILENCE) {
       isStreaming = false;
       again(0);
     }
     if (!isStreaming && silent > PATIENCE) poll(); // the stream takes over once it says something
   }, 1000);
-  tell("connecting");
+  report("connecting");
   connect();
 }

@@ -23,7 +23,7 @@
 /** @typedef {"pending" | "completed" | "error" | "cancelled"} State */
 
 /**
- * @typedef {object} Entry a record of the request log
+ * @typedef {object} RequestRecord
  * @property {number} number
  * @property {number} at
  * @property {number} virtual_at
@@ -42,13 +42,13 @@
  */
 
 const MAX_JOBS = 2000; // how many jobs the page keeps
-const MAX_ENTRIES = 5000; // how many of the newest records it keeps; older ones go in steps
+const MAX_RECORDS = 5000; // how many of the newest records it keeps; older ones go in steps
 const POLLS = new Set(["poll", "result", "batch_poll", "event", "list", "current"]);
 
 /** @type {readonly State[]} */
 export const STATES = ["pending", "completed", "error", "cancelled"];
 
-/** @type {readonly Entry[]} */
+/** @type {readonly RequestRecord[]} */
 const NONE = [];
 
 export class Model {
@@ -60,24 +60,24 @@ export class Model {
   jobs = new Map();
   /** @type {Map<string, Job>} older jobs that were searched for */
   found = new Map();
-  /** @type {Entry[]} */
-  entries = [];
-  /** @type {Map<string, Entry[]>} the requests that asked for a job, or that showed it, by its id */
+  /** @type {RequestRecord[]} */
+  records = [];
+  /** @type {Map<string, RequestRecord[]>} the requests that asked for a job, or that showed it, by its id */
   polls = new Map();
-  /** @type {Map<string, Entry>} the first request whose answer told the caller that a job had ended, by the job's id */
+  /** @type {Map<string, RequestRecord>} the first request whose answer showed the caller that a job had ended, by the job's id */
   learned = new Map();
   /** @type {Job[] | null} */
   sorted = null;
   /** @type {Map<string, string>} the keys of jobs by their ids */
   keys = new Map();
 
-  /** Forgets everything: a new connection begins with all that there is. */
+  /** Drops everything: a new connection begins with all that there is. */
   clear() {
     this.sandbox = null;
     this.jobs = new Map();
     this.keys = new Map();
     this.found = new Map();
-    this.entries = [];
+    this.records = [];
     this.polls = new Map();
     this.learned = new Map();
     this.sorted = null;
@@ -113,38 +113,38 @@ export class Model {
     this.sorted = null;
   }
 
-  /** @param {Entry[]} entries */
-  addEntries(entries) {
-    for (const entry of entries) {
-      this.entries.push(entry);
-      const spoiled = this.spoiledJob(entry);
-      for (const { job_id: id, state } of entry.jobs) {
-        if (state !== "pending" && !this.learned.has(id)) this.learned.set(id, entry);
+  /** @param {RequestRecord[]} records */
+  addRecords(records) {
+    for (const record of records) {
+      this.records.push(record);
+      const unanswered = this.unansweredJob(record);
+      for (const { job_id: id, state } of record.jobs) {
+        if (state !== "pending" && !this.learned.has(id)) this.learned.set(id, record);
       }
-      if (!POLLS.has(entry.action ?? "")) continue;
-      for (const id of spoiled === null ? entry.jobs.map((job) => job.job_id) : [spoiled]) {
+      if (!POLLS.has(record.action ?? "")) continue;
+      for (const id of unanswered === null ? record.jobs.map((job) => job.job_id) : [unanswered]) {
         const known = this.polls.get(id);
-        if (known) known.push(entry);
-        else this.polls.set(id, [entry]);
+        if (known) known.push(record);
+        else this.polls.set(id, [record]);
       }
     }
-    if (this.entries.length > 1.2 * MAX_ENTRIES) {
-      const kept = this.entries.slice(-MAX_ENTRIES);
+    if (this.records.length > 1.2 * MAX_RECORDS) {
+      const recent = this.records.slice(-MAX_RECORDS);
       this.learned = new Map([...this.learned].filter(([id]) => this.keys.has(id)));
-      this.entries = [];
+      this.records = [];
       this.polls = new Map();
-      this.addEntries(kept);
+      this.addRecords(recent);
     }
   }
 
   /**
    * The id of the job that a request asked for, if a fault kept the answer from the caller.
-   * @param {Entry} entry
+   * @param {RequestRecord} record
    */
-  spoiledJob(entry) {
-    if (entry.jobs.length || !entry.faults.length || !POLLS.has(entry.action ?? "")) return null;
-    const named = entry.path.split(/[/:]/).map(decoded).find((part) => this.keys.has(part));
-    return named ?? [...this.keys.keys()].find((id) => id.includes("/") && entry.path.includes(id)) ?? null;
+  unansweredJob(record) {
+    if (record.jobs.length || !record.faults.length || !POLLS.has(record.action ?? "")) return null;
+    const named = record.path.split(/[/:]/).map(decoded).find((part) => this.keys.has(part));
+    return named ?? [...this.keys.keys()].find((id) => id.includes("/") && record.path.includes(id)) ?? null;
   }
 
   /** The jobs, the newest first. */
@@ -170,7 +170,7 @@ export class Model {
   }
 
   /**
-   * The first request whose answer told the caller that the job had ended.
+   * The first request whose answer showed the caller that the job had ended.
    * @param {Job} job
    */
   learnedBy(job) {
@@ -182,7 +182,7 @@ export class Model {
    * @param {Job} job
    */
   keepsAllOf(job) {
-    const oldest = this.entries[0];
+    const oldest = this.records[0];
     return !oldest || oldest.number === 1 || oldest.virtual_at <= job.created_at;
   }
 
@@ -227,11 +227,11 @@ export function endOf(job) {
 
 /**
  * The virtual time at which an answer reached the caller.
- * @param {Entry} entry
+ * @param {RequestRecord} record
  * @param {number} rate
  */
-export function answeredAt(entry, rate) {
-  return entry.virtual_at + entry.took * rate;
+export function answeredAt(record, rate) {
+  return record.virtual_at + record.took * rate;
 }
 
 /** @param {number} seconds */

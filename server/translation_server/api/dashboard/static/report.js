@@ -13,14 +13,14 @@ export function reportView(model) {
   let version = "", asked = -Infinity, waiting = false;
 
   async function update() {
-    const current = `${model.entries.at(-1)?.number ?? 0} ${model.jobs.size}`;
+    const current = `${model.records.at(-1)?.number ?? 0} ${model.jobs.size}`;
     if (waiting || current === version || performance.now() < asked + INTERVAL) return;
     waiting = true;
     asked = performance.now();
     try {
       show(await request("GET", "sandbox/report"));
       version = current;
-      setText(note, model.entries.length === 0 ? "No request has come yet, so there is nothing to grade." : "");
+      setText(note, model.records.length === 0 ? "No request has come yet, so there is nothing to grade." : "");
     } catch (error) {
       setText(note, `The report card cannot be had: ${/** @type {Error} */ (error).message}`);
     }

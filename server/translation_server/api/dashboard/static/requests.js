@@ -24,34 +24,34 @@ export function requestsView(model) {
     h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col" }, column)))), body)));
   let newest = -1;
 
-  /** @param {import("./model.js").Entry} entry */
-  function wanted(entry) {
-    const target = `${entry.method} ${entry.path} ${entry.status} ${entry.action ?? ""} ${entry.agent ?? ""}`;
-    const bad = entry.faults.length > 0 || entry.status >= 400 || entry.status === 0;
+  /** @param {import("./model.js").RequestRecord} record */
+  function wanted(record) {
+    const target = `${record.method} ${record.path} ${record.status} ${record.action ?? ""} ${record.agent ?? ""}`;
+    const bad = record.faults.length > 0 || record.status >= 400 || record.status === 0;
     return target.toLowerCase().includes(text.value.trim().toLowerCase()) && (!faulty.checked || bad);
   }
 
-  /** @param {import("./model.js").Entry} entry */
-  function row(entry) {
-    const time = new Date(entry.at * 1000).toLocaleTimeString([], { hour12: false });
-    const target = `${entry.method} ${entry.path}${entry.query ? `?${entry.query}` : ""}`;
-    const status = `${entry.status || "none"}${entry.hidden_status ? ` (for ${entry.hidden_status})` : ""}`;
-    const jobs = entry.jobs.slice(0, 3).map((job) => `${job.job_id.slice(0, 8)} ${job.state}`).join(", ");
-    const more = entry.jobs.length > 3 ? ` and ${entry.jobs.length - 3} more` : "";
-    const cells = [entry.number, time, target, status, `${(1000 * entry.took).toFixed(0)} ms`, entry.faults.join(", "), jobs + more];
-    return h("tr", { class: entry.faults.length ? "faulty" : null }, ...cells.map((cell) => h("td", {}, cell)));
+  /** @param {import("./model.js").RequestRecord} record */
+  function row(record) {
+    const time = new Date(record.at * 1000).toLocaleTimeString([], { hour12: false });
+    const target = `${record.method} ${record.path}${record.query ? `?${record.query}` : ""}`;
+    const status = `${record.status || "none"}${record.hidden_status ? ` (for ${record.hidden_status})` : ""}`;
+    const jobs = record.jobs.slice(0, 3).map((job) => `${job.job_id.slice(0, 8)} ${job.state}`).join(", ");
+    const more = record.jobs.length > 3 ? ` and ${record.jobs.length - 3} more` : "";
+    const cells = [record.number, time, target, status, `${(1000 * record.took).toFixed(0)} ms`, record.faults.join(", "), jobs + more];
+    return h("tr", { class: record.faults.length ? "faulty" : null }, ...cells.map((cell) => h("td", {}, cell)));
   }
 
   /** @param {boolean} [anew] */
   function update(anew = false) {
-    const last = model.entries.at(-1)?.number ?? 0;
+    const last = model.records.at(-1)?.number ?? 0;
     if (paused && last !== newest) setText(note, `Paused at request ${newest}. The newest is ${last}.`);
     note.hidden = note.textContent === "";
     if (!anew && (paused || last === newest)) return;
     if (!paused) newest = last;
-    const found = model.entries.filter((entry) => entry.number <= newest && wanted(entry));
+    const found = model.records.filter((record) => record.number <= newest && wanted(record));
     body.replaceChildren(...found.slice(-SHOWN).reverse().map(row));
-    setText(note, !model.sandbox ? "Loading…" : model.entries.length === 0 ? "No request has come yet."
+    setText(note, !model.sandbox ? "Loading…" : model.records.length === 0 ? "No request has come yet."
       : found.length === 0 ? "No request matches."
         : found.length > SHOWN ? `The newest ${SHOWN} of ${found.length} requests are listed.` : "");
     note.hidden = note.textContent === "";

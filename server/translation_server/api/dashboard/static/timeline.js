@@ -1,4 +1,4 @@
-// A job as a bar in time, with every poll, every fault, the true end and the moment at which the caller learned of it.
+// A job as a bar in time, with every poll, every fault, the true end and the time at which the caller learned of it.
 
 import { h } from "./dom.js";
 import { answeredAt, duration, endOf, stateOf } from "./model.js";
@@ -9,7 +9,7 @@ const MIDDLE = TOP + THICKNESS / 2;
 const MAX_MARKS = 300; // how many faults of a job are drawn; of more, the first and the last ones
 
 /** @typedef {import("./model.js").Job} Job */
-/** @typedef {import("./model.js").Entry} Entry */
+/** @typedef {import("./model.js").RequestRecord} RequestRecord */
 /** @typedef {import("./model.js").Model} Model */
 
 /**
@@ -18,13 +18,13 @@ const MAX_MARKS = 300; // how many faults of a job are drawn; of more, the first
  */
 export function timeline(model) {
   const image = h("svg:svg", { class: "timeline", role: "img" });
-  const polls = h("svg:path", { class: "poll" }), held = h("svg:path", { class: "held" });
-  const scaled = h("svg:g", {}, held, polls);
-  /** @type {readonly Entry[]} */
+  const polls = h("svg:path", { class: "poll" }), longPolls = h("svg:path", { class: "long-poll" });
+  const scaled = h("svg:g", {}, longPolls, polls);
+  /** @type {readonly RequestRecord[]} */
   let drawn = [];
   let count = 0, structure = "", label = "", began = 0;
-  let pollMarks = "", heldMarks = "";
-  /** @type {Entry[]} */
+  let pollMarks = "", longPollMarks = "";
+  /** @type {RequestRecord[]} */
   let faults = [];
   /** @type {(scale: number) => void} */
   let place = () => {};
@@ -34,11 +34,11 @@ export function timeline(model) {
    * @param {number} now
    */
   function update(job, now) {
-    const entries = model.pollsOf(job), rate = model.rate(), state = stateOf(job, now), end = endOf(job);
+    const records = model.pollsOf(job), rate = model.rate(), state = stateOf(job, now), end = endOf(job);
     const learned = model.learnedBy(job), learnedAt = learned ? answeredAt(learned, rate) : null;
-    if (entries !== drawn || job.created_at !== began) restart(entries, job);
-    if (count < entries.length) addMarks(entries, rate);
-    const ended = state === "pending" || end === null ? now : end, last = entries.at(-1);
+    if (records !== drawn || job.created_at !== began) restart(records, job);
+    if (count < records.length) addMarks(records, rate);
+    const ended = state === "pending" || end === null ? now : end, last = records.at(-1);
     const until = Math.max(began + 0.001, state === "pending" ? now : end ?? 0, learnedAt ?? 0, last ? answeredAt(last, rate) : 0);
     const pauses = pausesOf(job, ended);
     const current = JSON.stringify([state, learnedAt, end, pauses.length, pauses.at(-1)?.[0], faults.length]);
@@ -54,34 +54,34 @@ export function timeline(model) {
   }
 
   /**
-   * @param {readonly Entry[]} entries
+   * @param {readonly RequestRecord[]} records
    * @param {Job} job
    */
-  function restart(entries, job) {
-    drawn = entries;
+  function restart(records, job) {
+    drawn = records;
     began = job.created_at;
     count = 0;
-    pollMarks = heldMarks = "";
+    pollMarks = longPollMarks = "";
     faults = [];
     structure = "";
   }
 
   /**
    * Adds the marks of new requests.
-   * @param {readonly Entry[]} entries
+   * @param {readonly RequestRecord[]} records
    * @param {number} rate
    */
-  function addMarks(entries, rate) {
-    for (; count < entries.length; count++) {
-      const entry = entries[count], x = Math.max(0, entry.virtual_at - began).toFixed(3);
-      if (entry.faults.length || entry.status >= 400 || entry.status === 0) faults.push(entry);
+  function addMarks(records, rate) {
+    for (; count < records.length; count++) {
+      const record = records[count], x = Math.max(0, record.virtual_at - began).toFixed(3);
+      if (record.faults.length || record.status >= 400 || record.status === 0) faults.push(record);
       else {
         pollMarks += `M${x} ${TOP - 2}v${THICKNESS + 4}`;
-        if (entry.wait) heldMarks += `M${x} ${TOP + THICKNESS + 4}h${(entry.took * rate).toFixed(3)}`;
+        if (record.wait) longPollMarks += `M${x} ${TOP + THICKNESS + 4}h${(record.took * rate).toFixed(3)}`;
       }
     }
     polls.setAttribute("d", pollMarks);
-    held.setAttribute("d", heldMarks);
+    longPolls.setAttribute("d", longPollMarks);
   }
 
   /**
@@ -151,7 +151,7 @@ export function learnedInWords(job, model) {
 
 /**
  * The faults that hit requests, in words; an empty text if there are none.
- * @param {readonly Entry[]} polls
+ * @param {readonly RequestRecord[]} polls
  */
 export function faultsOf(polls) {
   /** @type {Map<string, number>} */
@@ -188,17 +188,17 @@ export function lateness(job, model) {
 
 /**
  * The sign of a request that a fault rule hit, or that failed.
- * @param {Entry} poll
+ * @param {RequestRecord} poll
  */
 function sign(poll) {
   return h("svg:svg", { y: MIDDLE, class: "mark", "aria-hidden": "true" },
     h("svg:path", { d: "M0 -7l6 12h-12z", class: "fault" }, h("svg:title", {}, describe(poll))));
 }
 
-/** @param {Entry} poll */
+/** @param {RequestRecord} poll */
 function describe(poll) {
-  const what = poll.wait ? `long poll of ${duration(poll.took)}` : poll.action ?? "request";
-  return `${what}: ${poll.status || "no answer"}${poll.faults.length ? `, fault ${poll.faults.join(", ")}` : ""}`;
+  const request = poll.wait ? `long poll of ${duration(poll.took)}` : poll.action ?? "request";
+  return `${request}: ${poll.status || "no answer"}${poll.faults.length ? `, fault ${poll.faults.join(", ")}` : ""}`;
 }
 
 /**
@@ -210,7 +210,7 @@ function rect(y, height, kind) {
   return h("svg:rect", { y, height, class: kind });
 }
 
-/** @param {Entry[]} marks */
+/** @param {RequestRecord[]} marks */
 function some(marks) {
   return marks.length <= MAX_MARKS ? marks : [...marks.slice(0, MAX_MARKS / 2), ...marks.slice(-MAX_MARKS / 2)];
 }
