@@ -98,7 +98,7 @@ def measure_submit(_: Scale) -> Iterator[Measurement]:
                 "memory": partial(submit, memory),
                 "lone": partial(submit, ours, connections=1),
                 "lone, memory": partial(submit, memory, connections=1),
-                "lone, by hand": partial(submit, committing, connections=1),
+                "lone, bare application": partial(submit, committing, connections=1),
             },
             ROUNDS,
         )
@@ -110,13 +110,15 @@ def measure_submit(_: Scale) -> Iterator[Measurement]:
     names = {
         "lone": "a lone submission",
         "lone, memory": "a lone submission without a store",
-        "lone, by hand": "a bare application that commits a row in a thread",
+        "lone, bare application": "a bare application that commits a row in a thread",
     }
     for key, name in names.items():
         yield Measurement(f"{name}: median, ms", median(load.p50 for load in loads[key]) / 1000)
         yield Measurement(f"{name}: processor time, ms", median(load.processor_time for load in loads[key]) / 1000)
-    latencies = ([load.p50 for load in loads[key]] for key in ("lone", "lone, by hand"))
-    yield Measurement("a lone submission ÷ that by hand", harness.median_ratio(*latencies), at_most=1.25)
+    latencies = ([load.p50 for load in loads[key]] for key in ("lone", "lone, bare application"))
+    yield Measurement(
+        "a lone submission ÷ that of the bare application that commits", harness.median_ratio(*latencies), at_most=1.25
+    )
 
 
 def measure_long_polls(scale: Scale) -> Iterator[Measurement]:
@@ -161,7 +163,7 @@ def measure_long_polls(scale: Scale) -> Iterator[Measurement]:
             long_polls(server, paths, CLIENT_WAIT) as poller,
         ):
             spread = poller.ends()
-    yield Measurement(f"2 × {name}: responses with 503", at_once.refused + spread.refused, at_most=0)
+    yield Measurement(f"both runs of {name}: responses with 503", at_once.refused + spread.refused, at_most=0)
     lateness = sorted(1000 * seconds for seconds in spread.lateness)
     name = f"{name} that end within {scale.spread:g} s: lateness"
     yield Measurement(f"{name}, median, ms", median(lateness))
