@@ -57,6 +57,7 @@ class Player:
                     self.now += seconds if after is None else after
                     result = Done(self.now) if after is None else Delivery(ids, self.now)
                 case Sleep(seconds=seconds):
+                    self.sleeps.append(seconds)
                     self.now += seconds
                     result = Done(self.now)
                 case Status():
@@ -94,8 +95,8 @@ class TestFlow:
         assert play(job("completed")).cost.ended_by == "poll"
 
     def test_delivery_that_no_poll_confirms_is_followed_by_polls_soon(self) -> None:
-        player = play(job(), job(), job(), job(), job("completed"), deliveries=[7, None, 7, None])
-        assert player.sleeps == pytest.approx([100, 1, 100, 2])
+        player = play(job(), job(), job(), job(), job("completed"), deliveries=[7, 7])
+        assert player.sleeps == pytest.approx([100, 1, 2, 98, 4])
         assert player.cost.ended_by == "poll"
 
     def test_failed_poll_after_a_delivery_is_retried(self) -> None:
@@ -161,7 +162,7 @@ class TestManyJobs:
 
     def test_unconfirmed_delivery_is_followed_by_a_poll_soon_and_no_job_is_polled_twice(self) -> None:
         steps, ends = self.play([["b"]], set())
-        assert steps == [["a", "b", "c"], 100, ["b"], 1, ["b"], 98, ["a", "c"], 2, ["b"]]
+        assert steps == [["a", "b", "c"], 100, ["b"], 1, ["b"], 2, 96, ["a", "c"], 2, ["b"]]
         assert ends["b"].cost.polls == 4
         assert set(ends) == set("abc")
 

@@ -19,7 +19,7 @@
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
@@ -39,6 +39,7 @@ TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 TOO_MANY_REQUESTS = 429
 MAX_REMEMBERED = 10_000  # jobs
 LEAST_RATE = 100_000  # bytes per second: at this rate, files extend the timeout of their request
+LULL = 1.0  # seconds: a receiver of webhooks that has said nothing of use too early is asked again after this time
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
 
 
@@ -190,15 +191,36 @@ def sleep(time: FlowTime, seconds: float) -> Step[None]:
         time.now = (yield Sleep(seconds)).at
 
 
-def await_delivery(options: FlowOptions, time: FlowTime, seconds: float, ids: Collection[str]) -> Step[Collection[str]]:
-    """Sleeps likewise, or until webhooks about some of these jobs are delivered; returns those jobs."""
-    if not options.webhook or not seconds:
+def await_delivery(
+    options: FlowOptions, time: FlowTime, seconds: float, ids: Collection[str], quiet: dict[str, float]
+) -> Step[Sequence[str]]:
+    """Sleeps likewise, or until webhooks about some of these jobs are delivered; returns those jobs.
+
+    Args:
+        options: The caller's options.
+        time: The flow's time.
+        seconds: How long to wait at most.
+        ids: The jobs.
+        quiet: The jobs about which deliveries are awaited only from these times on. Those that are past are removed.
+    """
+    if not options.webhook:
         yield from sleep(time, seconds)
         return ()
-    began, result = time.now, (yield AwaitDelivery(ids, min(seconds, time.left)))
-    time.now = result.at
-    time.asleep += time.now - began
-    return result.ids if isinstance(result, Delivery) else ()
+    end = time.now + min(seconds, time.left)
+    while time.left and time.now < end:
+        for job_id in [job_id for job_id, until in quiet.items() if until <= time.now]:
+            del quiet[job_id]
+        asked = {job_id: None for job_id in ids if job_id not in quiet} if quiet else ids
+        until = min([end, *quiet.values()])
+        if asked:
+            began, result = time.now, (yield AwaitDelivery(asked, until - time.now))
+            time.now = result.at
+            time.asleep += time.now - began
+            if isinstance(result, Delivery) and (found := [job_id for job_id in result.ids if job_id in asked]):
+                return [*dict.fromkeys(found)]
+        left = max(0.0, until - time.now)
+        yield from sleep(time, min(left, LULL) if asked else left)
+    return ()
 
 
 def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -> Step[Input]:

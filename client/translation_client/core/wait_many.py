@@ -23,7 +23,7 @@ job with the oldest status comes first.
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from math import inf
@@ -68,6 +68,7 @@ class BatchWait:
     batch_route: Listing | None  # the route of batch polls; None if each job is polled alone
     confirmed: bool = False  # whether the server has answered a batch poll
     cancels: bool = False  # whether jobs are cancelled when the time is up
+    quiet: dict[str, float] = field(default_factory=dict)  # until when deliveries about a job cause no poll, by its id
 
     def is_valid(self, entry: int, job: BatchJob) -> bool:
         """Returns whether an entry in the queue of polls is current; a delivery of a webhook may have replaced it."""
@@ -223,9 +224,9 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
         if not queue:
             return
         pause = max(0.0, min(queue[0][0], until) - time.now)
-        if delivered := (yield from await_delivery(wait.options, time, pause, wait.jobs)):
-            due = [wait.jobs[job_id] for job_id in delivered if job_id in wait.jobs]
-            yield from _poll_delivered(wait, due)
+        if delivered := (yield from await_delivery(wait.options, time, pause, wait.jobs, wait.quiet)):
+            due = [wait.jobs[job_id] for job_id in delivered]
+            yield from _poll_due(wait, due, is_delivered=True)
             continue
         if time.left and queue[0][0] > until:
             return
@@ -233,20 +234,27 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
         while time.left and queue and queue[0][0] <= together:
             _, number, job = heapq.heappop(queue)
             due.extend([job] if wait.is_valid(number, job) else [])
-        yield from _poll(wait, due)
+        yield from _poll_due(wait, due, is_delivered=False)
     stale = (job for job in wait.jobs.values() if job.status is None or job.updated_at < time.deadline)
     yield from _poll(wait, sorted(stale, key=lambda job: job.updated_at))
 
 
-def _poll_delivered(wait: BatchWait, jobs: Sequence[BatchJob]) -> Flow:
-    """Polls jobs about which webhooks were delivered; those that are still pending are polled soon again."""
+def _poll_due(wait: BatchWait, jobs: Sequence[BatchJob], *, is_delivered: bool) -> Flow:
+    """Polls jobs, because webhooks about them were delivered or it is time. Then it plans their pauses."""
     for job in jobs:
-        job.is_delivered = True
+        job.is_delivered = is_delivered
     yield from _poll(wait, jobs)
+    now = wait.time.now
     for job in jobs:
         job.is_delivered = False
-        if job.id in wait.jobs and not job.failures.count and (due := job.due()) is not None:
-            job.plan(wait.time.now + job.pause_after_delivery(max(0.0, due - wait.time.now)))
+        if job.id not in wait.jobs or not wait.options.webhook or (due := job.due()) is None:
+            continue
+        if job.failures.count:
+            job.quiet_until = due
+        else:
+            job.plan(now + job.pause(max(0.0, due - now), now, is_delivered=is_delivered))
+        if job.quiet_until > now:
+            wait.quiet[job.id] = job.quiet_until
 
 
 def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:

@@ -60,7 +60,9 @@ class Job:
     status: Status | None = None  # the last known status
     updated_at: float = 0.0  # when it arrived
     age: float | None = None  # seconds since the job's acceptance at that time, if the server reports them
-    early: int = 0  # how many deliveries came while polls showed it pending
+    early: int = 0  # how many polls that a delivery caused showed it pending
+    is_checked: bool = False  # whether the next poll is the second one that a delivery causes
+    quiet_until: float = 0.0  # until then, deliveries cause no poll
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
         """Stores a new status."""
@@ -82,13 +84,23 @@ class Job:
             return None
         return max(0.0, at - self.updated_at - (parsed.age - self.age))
 
-    def pause_after_delivery(self, delay: float) -> float:
-        """Returns seconds to the poll after one that a delivery caused, and that found the job pending.
+    def pause(self, delay: float, at: float, *, is_delivered: bool) -> float:
+        """Returns seconds to the next poll, after one that found the job pending at this time.
 
-        The delivery may be older than the poll, or the poll may have come from a replica that is behind.
+        A delivery causes a poll at once. If this shows a pending job, the delivery may be older than the poll, or the
+        poll may come from a replica that is behind: another poll follows soon. After each of them, deliveries cause no
+        poll for a while, so a receiver that reports the job again and again causes few polls.
+
+        Args:
+            delay: The seconds by the schedule.
+            at: When the poll was answered.
+            is_delivered: Whether a delivery has caused the poll.
         """
-        self.early = min(self.early + 1, MOST_DOUBLINGS)
-        return min(delay, 2.0 ** (self.early - 1))
+        if is_delivered or self.is_checked:
+            self.early = min(self.early + 1, MOST_DOUBLINGS)
+            self.quiet_until = at + 2.0 ** (self.early - 1)
+        self.is_checked = is_delivered
+        return min(delay, self.quiet_until - at) if is_delivered else delay
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -246,8 +258,8 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         if (delay := job.delay()) is None:
             raise timeout_error(options, status.id, status, SCHEDULE_ENDED)
         delay = long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE)
-        delay = job.pause_after_delivery(delay) if delivered else delay
-        delivered = yield from await_delivery(options, time, delay, (status.id,))
+        delay = job.pause(delay, time.now, is_delivered=bool(delivered))
+        delivered = yield from await_delivery(options, time, delay, (status.id,), {status.id: job.quiet_until})
         reply, parsed = yield from poll_job(options, time, status.id, status, long_poll, waiting=True)
 
 

@@ -61,7 +61,9 @@ class Receiver(Protocol):
     def wait(self, ids: Collection[str], seconds: float) -> Collection[str]:
         """Waits until webhooks about some of these jobs are delivered, and returns their ids; none after `seconds`.
 
-        Each delivery is returned once, also one that came before the call.
+        Each delivery is returned once, also one that came before the call. Deliveries about other jobs must be kept
+        until a call asks for these. Other ids, and answers that come too early and without ids, cause no poll: the next
+        call comes a second later. An exception ends the wait.
         """
 
 
