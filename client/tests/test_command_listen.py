@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,16 @@ class TestListen:
             assert httpx.post(url, json={"a": "\u202e"}).status_code == 204
             out, _ = process.communicate(timeout=60)
         assert out == 'received POST /: {"a": "\\u202e"}\n'
+
+    def test_ctrl_c_ends_it_at_once_whatever_connections_are_open(self) -> None:
+        with listening() as (process, url), ExitStack() as stack:
+            for _ in range(80):
+                stack.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)))
+            with pytest.raises(httpx.TimeoutException):
+                httpx.post(url, timeout=0.5)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=5)
+        assert process.returncode == 130
 
     def test_ctrl_c_ends_it(self) -> None:
         with listening() as (process, _):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +116,35 @@ class TestListener:
         with socket.create_connection(("127.0.0.1", listener.port)) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}")
             assert connection.recv(100) == b""
+
+    def test_close_ends_at_once_and_closes_connections_that_wait(self) -> None:
+        before, listener = threading.active_count(), Listener()
+        with ExitStack() as stack:
+            address = ("127.0.0.1", listener.port)
+            connections = [stack.enter_context(socket.create_connection(address, 60)) for _ in range(80)]
+            connections[0].sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}")
+            while threading.active_count() < before + 1 + receivers.MOST_CONNECTIONS:
+                time.sleep(0.01)
+            began = time.monotonic()
+            listener.close()
+            listener.close()
+            assert [connection.recv(1) for connection in connections[:8]] == [b""] * 8
+            assert time.monotonic() - began < 3
+
+    def test_delivery_that_is_being_received_at_the_close_is_answered(self) -> None:
+        came, goes_on, codes = threading.Event(), threading.Event(), []
+
+        def receive(_: Received) -> None:
+            came.set()
+            goes_on.wait(60)
+
+        with Listener(on_delivery=receive) as listener:
+            posting = threading.Thread(target=lambda: codes.append(post(listener)))
+            posting.start()
+            assert came.wait(60)
+        goes_on.set()
+        posting.join()
+        assert codes == [204]
 
     def test_port_in_use_is_an_os_error(self, listener: Listener) -> None:
         with pytest.raises(OSError, match="in use"):

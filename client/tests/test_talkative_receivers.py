@@ -46,31 +46,31 @@ class Talker:
 
 
 def play(
-    flow: Any, poll: Callable[[Send, float], Reply], hear: Callable[[Collection[str], float], Iterable[str]]
+    flow: Any, poll: Callable[[Send, float], Reply], report: Callable[[Collection[str], float], Iterable[str]]
 ) -> tuple[list[float], int]:
     """Plays a wait until its end; returns when it polled, and how often it listened.
 
     Args:
         flow: The wait.
         poll: Answers a poll at a time.
-        hear: Returns what the receiver says at a time, at once; if it says nothing, the wait goes on.
+        report: Returns what the receiver says at a time, at once; if it says nothing, the wait goes on.
     """
-    now, polls, heard, result = 0.0, list[float](), 0, None
+    now, polls, calls, result = 0.0, list[float](), 0, None
     while True:
         try:
             effect = flow.send(result)
         except StopIteration:
-            return polls, heard
+            return polls, calls
         result = Done(now)
         match effect:
             case Send():
                 polls.append(round(now, 3))
                 result = poll(effect, now)
             case AwaitDelivery(ids=ids, seconds=seconds):
-                heard += 1
-                assert heard < 1000
+                calls += 1
+                assert calls < 1000
                 assert seconds > 0
-                if said := tuple(hear(ids, now)):
+                if said := tuple(report(ids, now)):
                     result = Delivery(said, now)
                 else:
                     now += seconds
@@ -80,7 +80,7 @@ def play(
                 result = Done(now)
 
 
-def one(end: float, hear: Callable[[Collection[str], float], Iterable[str]], *answers: Answer) -> Any:
+def one(end: float, report: Callable[[Collection[str], float], Iterable[str]], *answers: Answer) -> Any:
     """Plays the wait for a job that ends at this time; the first polls may have other answers."""
     others = list(answers)
 
@@ -90,11 +90,11 @@ def one(end: float, hear: Callable[[Collection[str], float], Iterable[str]], *an
         assert isinstance(result, Reply)
         return Reply(result.code, result.headers, result.body, now)
 
-    return play(wait_one.watch(flow_options(webhook=True, schedule=Fixed(100)), FlowTime(0.0), "j1"), poll, hear)
+    return play(wait_one.watch(flow_options(webhook=True, schedule=Fixed(100)), FlowTime(0.0), "j1"), poll, report)
 
 
 def several(
-    end: float, hear: Callable[[Collection[str], float], Iterable[str]], *, unreadable: bool = False
+    end: float, report: Callable[[Collection[str], float], Iterable[str]], *, unreadable: bool = False
 ) -> tuple[list[float], int]:
     """Plays the wait for a and b, which end at this time; until then, the answers about a may be unreadable."""
     options = flow_options(webhook=True, schedule=Fixed(100), dialect=DIALECTS["start"], max_retries=99)
@@ -106,19 +106,19 @@ def several(
             jobs = [each | ({"status": 7} if each["job_id"] == "a" else {}) for each in jobs]
         return Reply(200, {}, json.dumps({"jobs": jobs, "unknown": []}).encode(), now)
 
-    return play(wait_many.as_completed(options, FlowTime(0.0), "ab"), poll, hear)
+    return play(wait_many.as_completed(options, FlowTime(0.0), "ab"), poll, report)
 
 
 class TestFlows:
     def test_job_that_is_reported_without_end_is_polled_after_1_2_4_seconds(self) -> None:
-        polls, heard = one(40, lambda ids, _: ids)
+        polls, calls = one(40, lambda ids, _: ids)
         assert polls == [0, 0, 1, 3, 7, 15, 31, 63]
-        assert heard < 10
+        assert calls < 10
 
     def test_jobs_that_are_reported_without_end_are_polled_after_1_2_4_seconds(self) -> None:
-        polls, heard = several(40, lambda ids, _: ids)
+        polls, calls = several(40, lambda ids, _: ids)
         assert polls == [0, 0, 1, 3, 7, 15, 31, 63]
-        assert heard < 10
+        assert calls < 10
 
     def test_one_job_that_is_reported_without_end_does_not_delay_others(self) -> None:
         polls, _ = several(40, lambda ids, now: [each for each in ids if each == "a" or now >= 7])
@@ -127,9 +127,9 @@ class TestFlows:
     @pytest.mark.parametrize("said", [["stranger"], ["stranger"] * 3])
     def test_ids_that_were_not_asked_for_cause_no_poll(self, said: list[str]) -> None:
         for flow in (one, several):
-            polls, heard = flow(90, lambda _, __: said)
+            polls, calls = flow(90, lambda _, __: said)
             assert polls == [0, 100]
-            assert heard <= 101
+            assert calls <= 101
 
     def test_report_among_others_is_used(self) -> None:
         for flow in (one, several):

@@ -194,7 +194,7 @@ class Listener(Inbox):
         self._thread.start()
 
     def close(self) -> None:
-        """Stops listening."""
+        """Stops listening, at once. Deliveries that have come are still answered."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -240,12 +240,28 @@ class _Server(ThreadingHTTPServer):
             if isinstance(ip_address(host), IPv6Address):
                 self.address_family = socket.AF_INET6
         self.receive = receive
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._free = threading.Semaphore(MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._is_closing = False
+        self._connections: set[socket.socket] = set()
         super().__init__((host, port), _Handler)
+
+    def shutdown(self) -> None:
+        """Accepts no more connections, and reads no more from those that are open."""
+        with self._lock:
+            self._is_closing = True
+            for connection in self._connections:
+                _cut_off(connection, socket.SHUT_RD)
+        self._free.release()  # for a connection that waits
+        super().shutdown()
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Handles a connection in a thread of its own; waits while the largest number of connections is open."""
         self._free.acquire()
+        if self._is_closing:
+            self._free.release()
+            self.shutdown_request(request)
+            return
         try:
             super().process_request(request, client_address)
         except BaseException:
@@ -265,6 +281,19 @@ class _Server(ThreadingHTTPServer):
             end.cancel()
             self._free.release()
 
+    @contextmanager
+    def reading(self, connection: socket.socket) -> Iterator[None]:
+        """Stops reading from a connection if the server closes meanwhile; the answer can still be written."""
+        with self._lock:
+            self._connections.add(connection)
+            if self._is_closing:
+                _cut_off(connection, socket.SHUT_RD)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.remove(connection)
+
     def handle_error(self, *_: object) -> None:
         """Logs a connection that broke off."""
         logger.debug("a connection of a webhook broke off: %s", sys.exception())
@@ -272,6 +301,10 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+
+    def handle(self) -> None:
+        with self.server.reading(self.connection):
+            super().handle()
 
     def do_POST(self) -> None:
         length = self.headers.get("content-length", "")
@@ -296,9 +329,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _cut_off(connection: socket.socket) -> None:
+def _cut_off(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(how)
 
 
 def _add(stored: dict[str, None], key: str) -> None:
