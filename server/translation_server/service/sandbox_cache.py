@@ -17,7 +17,7 @@ from translation_server.service.single_flight import SingleFlight
 from translation_server.service.staleness import Staleness
 from translation_server.storage import SandboxStore
 
-MAX_OWNERS = 20_000  # how many owners a process caches, unless it has more users; each takes about 2 KiB
+MAX_OWNERS = 20_000  # how many owners a process caches, unless it has more users; each takes about 3 KiB
 MAX_SIZE = 32 * 2**20  # how many characters of their sandboxes it caches
 
 

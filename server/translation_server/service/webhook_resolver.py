@@ -54,7 +54,7 @@ class Resolver:
             else:
                 found.set_result(addresses)
 
-        def look_up() -> None:
+        def find() -> None:
             addresses, failure = list[str](), None
             try:
                 every = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -64,5 +64,8 @@ class Resolver:
             with suppress(RuntimeError):  # the event loop is closed: nobody waits
                 loop.call_soon_threadsafe(end, addresses, failure)
 
-        Thread(target=look_up, name="resolver", daemon=True).start()
+        try:
+            Thread(target=find, name="resolver", daemon=True).start()
+        except RuntimeError as error:  # the system allows no more threads
+            end([], OSError(str(error)))
         return await found

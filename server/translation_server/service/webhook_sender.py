@@ -111,7 +111,7 @@ class WebhookSender:
             status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
             retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
-            error = f"no answer within {self._timeout:g} seconds"
+            error = f"no {'answer' if sent else 'connection'} within {self._timeout:g} seconds"
         except (OSError, UnusableUrl) as failure:
             error = str(failure) or type(failure).__name__
         seconds = round(time.monotonic() - began, 3)
