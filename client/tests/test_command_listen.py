@@ -114,6 +114,8 @@ class TestListen:
         ("arguments", "why"),
         [
             (["--port", "65536"], "--port must be a number from 0 to 65535, not 65536"),
+            (["--deliveries", "0"], "--deliveries must be a number of at least 1, not 0"),
+            (["--deliveries", "-1"], "--deliveries must be a number of at least 1, not -1"),
             (["--secret", "no"], "--secret must be whsec_ and base64"),
             (["--secret-file", "none"], "the secret file 'none' cannot be read"),
             (["--dialect", "none"], "--dialect none: is neither"),
@@ -124,7 +126,9 @@ class TestListen:
         self, arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["listen", *arguments]) == 2
-        assert why in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert why in err
+        assert "listening on" not in err
 
     def test_port_in_use_is_a_usage_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         with Listener() as other:

@@ -36,6 +36,8 @@ def listen(options: Options) -> int:
     received = SimpleQueue[Received]()
     if not 0 <= options.port <= LARGEST_PORT:
         raise UsageError(f"--port must be a number from 0 to {LARGEST_PORT}, not {options.port}")
+    if options.deliveries is not None and options.deliveries < 1:
+        raise UsageError(f"--deliveries must be a number of at least 1, not {options.deliveries}")
     try:
         with naming_flags():
             listener = Listener(
@@ -52,7 +54,7 @@ def listen(options: Options) -> int:
         checks = "verifying deliveries" if secret else "not verifying deliveries: there is no --secret"
         log_and_show(f"listening on {listener.url}, {checks}", logging.INFO)
         left = options.deliveries
-        while left is None or left > 0:
+        while left != 0:
             _show(received.get(), verifies=secret is not None, as_json=options.json)
             left = None if left is None else left - 1
     return DONE

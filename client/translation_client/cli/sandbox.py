@@ -1,6 +1,7 @@
 """The subcommands of `sandbox`."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,6 +96,9 @@ def add_ending(parser: Parser) -> None:
 def _clock(sandbox: Sandbox, options: Options) -> Mapping[str, Any]:
     if options.advance is options.speed is options.frozen is None:
         raise UsageError("sandbox clock needs --advance, --speed, --freeze or --unfreeze")
+    for flag, value in (("--advance", options.advance), ("--speed", options.speed)):
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"{flag} must be a finite number, not {value}")
     return sandbox.clock(advance=options.advance, speed=options.speed, frozen=options.frozen)
 
 
