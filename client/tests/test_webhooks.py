@@ -6,9 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
+import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -343,9 +345,41 @@ class TestDeduplicator:
     def test_unusable_file_is_a_value_error(self, tmp_path: Path) -> None:
         text = tmp_path / "text"
         text.write_text("no database" * 100)
-        for path in (text, tmp_path, tmp_path / "no" / "folder"):
+        for path in (text, tmp_path, tmp_path / "no" / "folder", "a\0b", ""):
             with pytest.raises(ValueError, match="path must be an SQLite database"):
                 Deduplicator(path)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            "TABLE events (x)",
+            "TABLE events (id TEXT, at REAL, is_done INTEGER)",
+            "TABLE events (id TEXT PRIMARY KEY, at REAL, is_done INTEGER, more TEXT NOT NULL)",
+            "VIEW events AS SELECT 1 AS id, 2 AS at, 3 AS is_done",
+        ],
+    )
+    def test_file_of_another_program_is_refused_at_once_and_stays_as_it_is(self, tmp_path: Path, other: str) -> None:
+        path = tmp_path / "other.db"
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"CREATE {other}")
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match=r"path must be an SQLite database .*: its table events is not"):
+            Deduplicator(path)
+        assert path.read_bytes() == before
+
+    def test_old_ids_are_found_by_an_index_also_in_files_of_earlier_versions(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("CREATE TABLE events (id TEXT PRIMARY KEY, at REAL NOT NULL, is_done INTEGER NOT NULL)")
+            database.execute("INSERT INTO events VALUES ('a', 1000, 1)")
+        for _ in range(2):
+            seen = Deduplicator(path, clock=lambda: 1001)
+            with seen.once("a") as is_new:
+                assert not is_new
+            seen.close()
+        with closing(sqlite3.connect(path)) as database:
+            plan = database.execute("EXPLAIN QUERY PLAN DELETE FROM events WHERE at < 1").fetchall()
+        assert "INDEX" in str(plan)
 
 
 def test_deliveries_of_the_real_server_are_verified(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from translation_client.core.errors import UnverifiedWebhook, WebhookInProgress
@@ -30,6 +30,8 @@ KEEP = 7 * 86_400.0  # how long ids are kept, in seconds: longer than a server r
 LEASE = 60.0  # after how many seconds an event that is still in progress counts as abandoned, for example by a crash
 
 TABLE = "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, at REAL NOT NULL, is_done INTEGER NOT NULL)"
+COLUMNS = "SELECT name, pk FROM pragma_table_info('events')"
+INDEX = "CREATE INDEX IF NOT EXISTS events_by_time ON events (at)"
 
 
 def verify(  # noqa: PLR0913 - options are keyword arguments
@@ -96,11 +98,8 @@ class Deduplicator:
     ) -> None:
         self._keep, self._lease, self._clock, self._lock = keep, lease, clock, Lock()
         try:
-            if path is not None:
-                os.close(open_private(os.fspath(path), os.O_RDWR | os.O_CREAT))
-            self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-            self._database.execute(TABLE)
-        except (OSError, sqlite3.Error) as error:
+            self._database = _open(path)
+        except (OSError, ValueError, sqlite3.Error) as error:
             raise ValueError(
                 f"path must be an SQLite database that can be written, not {str(path)!r}: {error}"
             ) from None
@@ -145,3 +144,24 @@ class Deduplicator:
     def _execute(self, statement: str, *values: object) -> list[object]:
         with self._lock:
             return self._database.execute(statement, values).fetchall()
+
+
+def _open(path: str | os.PathLike[str] | None) -> sqlite3.Connection:
+    """Opens a file, or memory, and makes what is missing in it.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: Its path is unusable, or it has another table of this name.
+        sqlite3.Error: It is not an SQLite database, or cannot be written.
+    """
+    if path is not None:
+        os.close(open_private(os.fspath(path), os.O_RDWR | os.O_CREAT))
+    database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        database.execute(TABLE)
+        if database.execute(COLUMNS).fetchall() != [("id", 1), ("at", 0), ("is_done", 0)]:
+            raise ValueError("its table events is not that of a Deduplicator")
+        database.execute(INDEX)
+        stack.pop_all()
+    return database
