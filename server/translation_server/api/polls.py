@@ -53,6 +53,7 @@ from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
 
+Headers = list[tuple[bytes, bytes]]
 NOT_MODIFIED = 304
 
 POLL_HEADERS = frozenset({b"prefer", b"if-none-match"})
@@ -180,10 +181,10 @@ class PollEndpoint:
         clock = await record_hint(request, service, dialect, snapshot)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)
         body = shown_in.partial_body(shown, view, operation)
-        head = _head(body, conditions)
-        answer = self._render(body, head, shown, clock, context.record.hint)
-        response = Response(answer.body, head.status)
-        response.raw_headers = [*head.headers, *answer.headers]
+        status, headers = _head(body, conditions)
+        own_headers, content = self._render(body, status, shown, clock, context.record.hint)
+        response = Response(content, status)
+        response.raw_headers = headers + own_headers
         return response
 
     def _answer_from_cache(self, poll: Poll) -> Answer | None:
@@ -206,8 +207,9 @@ class PollEndpoint:
         if shared is None or shared.rendering is not rendering:
             shared = poll.shared = _share(poll, rendering, dialect)
         clock, hint = rendering.sandbox.clock, rendering.hint(snapshot.now)
-        answer = self._render(rendering.body, shared.head, snapshot, clock, hint)
-        status, took = shared.head.status, time.perf_counter() - began
+        status = shared.head.status
+        answer = Answer(shared.head, *self._render(rendering.body, status, snapshot, clock, hint))
+        took = time.perf_counter() - began
         record = PollRecord(at, took, hint, rendering.snapshots, shared.facts)
         log_request(poll.scope, user, status, took)
         if self._metrics:
@@ -241,30 +243,33 @@ class PollEndpoint:
             return None
         return routes, job_id
 
-    def _render(self, body: PartialBody, head: Head, snapshot: JobSnapshot, clock: Clock, hint: float | None) -> Answer:
+    def _render(
+        self, body: PartialBody, status: int, snapshot: JobSnapshot, clock: Clock, hint: float | None
+    ) -> tuple[Headers, bytes]:
+        """Returns the headers that change from answer to answer, and the body."""
         headers = hint_headers(hint, body.hints)
         headers += wall_elapsed(clock, self._service.wall_time, snapshot)
-        if head.status == NOT_MODIFIED:
-            return Answer(head, headers, b"")
+        if status == NOT_MODIFIED:
+            return headers, b""
         content = body.complete(snapshot).encode()
         headers.append((b"content-length", b"%d" % len(content)))
-        return Answer(head, headers, content)
+        return headers, content
 
 
-def _head(body: PartialBody, conditions: Conditions) -> Head:
-    """Returns the head of an answer, which is 304 if the client already has the body."""
+def _head(body: PartialBody, conditions: Conditions) -> tuple[int, Headers]:
+    """Returns the status of an answer, which is 304 if the client already has the body, and all other headers."""
     headers = [(b"vary", b"Prefer"), (b"etag", body.tag.encode()), *body.headers]
     if conditions.wait is not None:
         headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
     if conditions.knows(body.tag):
-        return head_of(NOT_MODIFIED, headers)
+        return NOT_MODIFIED, headers
     if body.media_type:
         headers.append((b"content-type", body.media_type))
-    return head_of(body.code, headers)
+    return body.code, headers
 
 
 def _share(poll: Poll, rendering: RenderedJob, dialect: Dialect) -> Shared:
-    head = _head(rendering.body, poll.conditions)
+    head = head_of(*_head(rendering.body, poll.conditions))
     record = begin_record(poll.scope, poll.headers, 0.0, poll.routes[0].api)
     record.action, record.dialect, record.wait = "poll", dialect.name, poll.conditions.wait
     record.status, record.snapshots = head.status, rendering.snapshots

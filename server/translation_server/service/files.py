@@ -16,6 +16,7 @@ import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
@@ -155,7 +156,7 @@ class Files:
         job, half = snapshot.job, self._ttl / 2
         until = job.ends_at + half * (math.floor((snapshot.now - job.ends_at) / half) + 1)
         payload = _encoded(to_json([job.owner, job.key, until + half]))
-        return FilePath(f"{FILES}{payload}.{self._signature(payload, name)}/{quote(name)}", VirtualTime(until))
+        return FilePath(f"{FILES}{payload}.{self._signature(payload, name)}/{_quoted(name)}", VirtualTime(until))
 
     def grant(self, path: str) -> Grant | None:
         """Returns the permission in the path of a URL, which may have expired; None if this key has not signed it."""
@@ -168,6 +169,9 @@ class Files:
 
     def _signature(self, payload: str, name: str) -> str:
         return _encoded(hmac.digest(self._key, f"{payload}/{name}".encode(), "sha256"))
+
+
+_quoted = cache(quote)  # the names of files, which are few
 
 
 def _encoded(content: bytes) -> str:
