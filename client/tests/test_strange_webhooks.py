@@ -86,6 +86,15 @@ class TestHeaders:
             with pytest.raises(UnverifiedWebhook):
                 verify(headers | {name: text}, b"{}", secret, dialect=dialect)
 
+    @pytest.mark.parametrize("value", [None, ["a", "b"], b"m"])
+    def test_header_that_is_no_text_is_missing(self, value: Any) -> None:
+        headers, secret = signed("start", b"{}")
+        for name in headers:
+            with pytest.raises(UnverifiedWebhook, match=f"the header {name} is missing"):
+                verify(headers | {name: value}, b"{}", secret)
+        with pytest.raises(UnverifiedWebhook, match="the body must"):
+            verify(headers | {"x-other": value}, b"{}", secret)
+
     @given(
         dialect=st.sampled_from(APIS),
         headers=st.dictionaries(st.sampled_from(NAMES) | ANY_TEXT, ANY_TEXT),

@@ -81,7 +81,8 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     """
     if not all(map(is_text, secrets)):
         raise ValueError("secret must be text that UTF-8 can encode, or several such texts")
-    found, form = {name.lower(): _encodable(value) for name, value in headers.items()}, dialect.webhook
+    found = {name.lower(): _encodable(value) for name, value in headers.items() if isinstance(value, str)}
+    form = dialect.webhook
     if form is None:
         shown = _standard(found, body, secrets, prefix or PREFIX, tolerance, now)
         return _native_event(body, dialect, now, shown)
