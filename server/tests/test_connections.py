@@ -80,6 +80,22 @@ class TestLimits:
             assert api.post("/livez").status_code == 405
         assert caplog.messages.count("connections: MAX_CONNECTIONS=20 are open, closing idle ones") == 1
 
+    def test_all_connections_beyond_the_limit_are_surplus(self):
+        guard, loop = Guard(Limits(connections=10)), asyncio.new_event_loop()
+        try:
+            for _ in range(10):
+                guard.admit(connection := _Connection(), None, loop)
+                guard.waiting.pop(connection)  # its request is being answered
+            beyond = [_Connection() for _ in range(20)]
+            for connection in beyond:
+                guard.admit(connection, None, loop)
+            assert all(connection.surplus for connection in beyond)
+            guard.lost(connection)
+            guard.admit(connection := _Connection(), None, loop)
+            assert connection.surplus
+        finally:
+            loop.close()
+
     def test_connections_per_address_are_limited_except_from_loopback(self):
         guard, loop = Guard(Limits(per_address=2, trusted="192.0.2.7, 10.0.0.0/8")), asyncio.new_event_loop()
         try:

@@ -1,6 +1,7 @@
 """SQLite files: other programs, versions and processes, and failing disks."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -192,10 +193,35 @@ async def test_deleted_or_replaced_file_is_refused_before_a_job_is_lost(path, re
     if replacement is not None:
         path.write_bytes(replacement)
     for use in (store.check, lambda: store.find("ann", "x"), lambda: store.add("ann", accept)):
-        with pytest.raises(StoreError, match=r"deleted or replaced|No such file"):
+        with pytest.raises(StoreError, match=r"deleted, replaced or cut|No such file"):
             await use()
     original.rename(path)
     assert (await store.add("ann", accept)).job.ordinal == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("size", [0, 32, 5000])
+async def test_log_that_was_cut_is_refused_before_a_job_is_lost(path, size):
+    store = SqliteStore(path)
+    for _ in range(3):
+        await store.add("ann", accept)
+    os.truncate(f"{path}-wal", size)
+    for use in (lambda: store.add("ann", accept), lambda: store.change_sandbox("ann", lambda _: "x")):
+        with pytest.raises(StoreError, match="deleted, replaced or cut"):
+            await use()
+    with pytest.raises(StoreError):
+        await store.check()
+    await store.close()
+
+
+async def test_log_that_another_process_has_emptied_is_whole(path):
+    store = SqliteStore(path)
+    for _ in range(3):
+        await store.add("ann", accept)
+    assert execute(path, "PRAGMA wal_checkpoint(TRUNCATE)") == [[(0, 0, 0)]]
+    assert os.stat(f"{path}-wal").st_size == 0  # noqa: PTH116
+    assert (await store.add("ann", accept)).job.ordinal == 4
+    await store.check()
     await store.close()
 
 

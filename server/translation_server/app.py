@@ -60,6 +60,7 @@ from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.metrics import Metrics
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.webhooks import RETRY_DELAYS
+from translation_server.private_files import create_folder
 from translation_server.service.files import TTL, Files, Library
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
@@ -374,7 +375,8 @@ def _scraping(settings: Settings) -> Scraping | None:
     token, folder = settings.metrics_token, settings.metrics_folder
     try:
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+            create_folder(folder)
+            os.scandir(folder).close()
     except OSError as error:
         raise SettingsError(f"METRICS_FOLDER={folder}: must be a folder: {error.strerror}") from None
     kind = settings.database_url.partition(":")[0]

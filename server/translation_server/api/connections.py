@@ -87,7 +87,8 @@ class Guard:
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER)})
         if len(self._open) >= limits.connections:
             self._log("connections: MAX_CONNECTIONS=%d are open, closing idle ones", limits.connections)
-            connection.surplus = not self._close_oldest()
+            self._close_oldest()
+            connection.surplus = len(self._open) >= limits.connections  # it may have closed another surplus one
         self._open[connection] = source
         self.waiting[connection] = None
         if source is not None:
@@ -109,13 +110,12 @@ class Guard:
             if not self._by_source[source]:
                 del self._by_source[source]
 
-    def _close_oldest(self) -> bool:
-        """Closes the connection that has been waiting longest. Returns whether there was one."""
+    def _close_oldest(self) -> None:
+        """Closes the connection that has been waiting longest, if there is one."""
         oldest = next(iter(self.waiting), None)
         if oldest is not None:
             self.lost(oldest)
             oldest.abandon()
-        return oldest is not None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = bool(self._open)

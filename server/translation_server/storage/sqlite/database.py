@@ -37,7 +37,7 @@ REMEDIES = {
 }
 """The remedy for an error, by the beginning of SQLite's name for it."""
 
-REPLACED = "the file, its -wal or its -shm was deleted or replaced: put it back and restart the server"
+REPLACED = "the file, its -wal or its -shm was deleted, replaced or cut: put it back and restart the server"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -47,8 +47,8 @@ class Worker:
     """A thread with its own connection, which does one piece of work at a time.
 
     Work that has waited too long is not started, because its caller has most likely given up. Work is also refused
-    while the files are missing or replaced: what is written to a deleted file is lost when this process ends. So they
-    are checked again after each commit, before the caller learns of it.
+    while the files are missing, replaced or cut: what is written to a deleted file is lost when this process ends. So
+    they are checked again after each commit, before the caller learns of it.
     """
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None], lock_timeout: float) -> None:
@@ -56,6 +56,7 @@ class Worker:
         self._lock_timeout = lock_timeout
         self._paths = [path, *companions(path)]
         self._busy_timeout = -1
+        self._log_size = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         try:
             with store_errors(path):
@@ -106,8 +107,25 @@ class Worker:
             return await asyncio.wrap_future(self._thread.submit(run))
 
     def _in_place(self) -> bool:
-        """Whether the paths still lead to the files that the connection has open."""
-        return [_identity(file) for file in self._paths] == self._files
+        """Whether the paths still lead to the files that the connection has open, and the log is whole."""
+        return [_identity(file) for file in self._paths] == self._files and self._log_is_whole()
+
+    def _log_is_whole(self) -> bool:
+        """Whether the write-ahead log has all its frames, each a page and 24 bytes after a header of 32.
+
+        The log seldom becomes smaller: another process may have copied it into the database file, and emptied it.
+        """
+        size = self._paths[1].stat().st_size
+        if size < self._log_size:
+            try:
+                [(_, frames, _)] = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                [(page_size,)] = self._connection.execute("PRAGMA page_size").fetchall()
+            except sqlite3.DatabaseError:  # frames are missing
+                return False
+            if frames > 0 and size < 32 + frames * (page_size + 24):
+                return False
+        self._log_size = size
+        return True
 
     def _save_log(self) -> bool:
         """Copies a deleted write-ahead log into the database file, if that file is in place; returns whether it did.
