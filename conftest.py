@@ -3,19 +3,21 @@
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.pair import PairTests
 
 EXAMPLES = Path(__file__).parent / "examples"
+LIBRARIES = [import_module(name) for name in ("httpx", "httpx2") if find_spec(name)]
 
 
-class Watched(httpx.Response):
-    """A response that notes whether its status code was read."""
+class Watched:
+    """The part of a response that notes whether its status code was read."""
 
     seen = False
 
@@ -33,25 +35,33 @@ class Watched(httpx.Response):
 @pytest.fixture(autouse=True)
 def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fails a test that got an error response and did not check its status: such a test may test nothing."""
-    errors: list[httpx.Response] = []
-    send, send_async = httpx.Client.send, httpx.AsyncClient.send
+    errors: list[Any] = []
+    for library in LIBRARIES:
+        _watch_responses(library, errors, monkeypatch)
+    yield
+    if request.path.is_relative_to(EXAMPLES):  # one example is careless
+        return
+    if unseen := [error for error in errors if not error.seen]:
+        unchecked = dict.fromkeys(f"{error.request.method} {error.request.url}: {error}" for error in unseen)
+        pytest.fail("the test did not check the status of\n" + "\n".join(unchecked))
 
-    def watch(response: httpx.Response, *, stream: bool = False, **_: object) -> httpx.Response:
-        is_exempt = stream or request.path.is_relative_to(EXAMPLES)  # a stream may end first; one example is careless
-        if response.is_error and not is_exempt:
-            response.__class__ = Watched
+
+def _watch_responses(library: Any, errors: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - a module
+    """Notes all error responses of a library's clients."""
+    watched = type("WatchedResponse", (Watched, library.Response), {})
+    send, send_async = library.Client.send, library.AsyncClient.send
+
+    def watch(response: Any, *, stream: bool = False, **_: object) -> Any:  # noqa: ANN401 - a response of the library
+        if response.is_error and not stream:  # a stream may end before its status is read
+            response.__class__ = watched
             errors.append(response)
         return response
 
-    async def watched(*args: Any, **options: Any) -> httpx.Response:  # noqa: ANN401 - the arguments of httpx
+    async def send_watched(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the library has it
         return watch(await send_async(*args, **options), **options)
 
-    monkeypatch.setattr(httpx.Client, "send", lambda *args, **options: watch(send(*args, **options), **options))
-    monkeypatch.setattr(httpx.AsyncClient, "send", watched)
-    yield
-    if unseen := [error for error in errors if isinstance(error, Watched) and not error.seen]:
-        unchecked = dict.fromkeys(f"{error.request.method} {error.request.url}: {error}" for error in unseen)
-        pytest.fail("the test did not check the status of\n" + "\n".join(unchecked))
+    monkeypatch.setattr(library.Client, "send", lambda *args, **options: watch(send(*args, **options), **options))
+    monkeypatch.setattr(library.AsyncClient, "send", send_watched)
 
 
 @pytest.fixture
