@@ -146,6 +146,24 @@ class TestListener:
         posting.join()
         assert codes == [204]
 
+    def test_close_waits_for_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(receivers, "LONGEST_ANSWER", 60.0)
+        came, goes_on = threading.Event(), threading.Event()
+
+        def receive(_: Received) -> None:
+            came.set()
+            goes_on.wait(60)
+
+        with Listener(on_delivery=receive) as listener:
+            threading.Thread(target=post, args=[listener], daemon=True).start()
+            assert came.wait(60)
+            threading.Timer(0.1, goes_on.set).start()
+        assert goes_on.is_set()
+
+    def test_delivery_may_close_its_listener(self) -> None:
+        listener = Listener(on_delivery=lambda _: listener.close())
+        assert post(listener) == 204
+
     def test_port_in_use_is_an_os_error(self, listener: Listener) -> None:
         with pytest.raises(OSError, match="in use"):
             Listener(port=listener.port)

@@ -37,6 +37,7 @@ MOST_STORED = 10_000  # deliveries that no wait has taken, and ids of events
 MOST_CONNECTIONS = 32  # at once
 LARGEST_BODY = 1 << 20  # bytes
 LONGEST_REQUEST = 15.0  # seconds: as long as servers wait for an answer
+LONGEST_ANSWER = 1.0  # seconds: how long a close waits for answers
 SECRET_SIZE = 32  # bytes
 
 
@@ -194,10 +195,11 @@ class Listener(Inbox):
         self._thread.start()
 
     def close(self) -> None:
-        """Stops listening, at once. Deliveries that have come are still answered."""
+        """Stops listening, at once. Deliveries that have come are still answered, within a second."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._server.wait_for_answers()
 
     def __enter__(self) -> Self:
         return self
@@ -244,6 +246,8 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._is_closing = False
         self._connections: set[socket.socket] = set()
+        self._answering: set[int] = set()  # the threads that answer a delivery
+        self._answered = threading.Condition()
         super().__init__((host, port), _Handler)
 
     def shutdown(self) -> None:
@@ -294,6 +298,25 @@ class _Server(ThreadingHTTPServer):
             with self._lock:
                 self._connections.remove(connection)
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Lets `wait_for_answers` wait for the block."""
+        thread = threading.get_ident()
+        with self._answered:
+            self._answering.add(thread)
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._answering.discard(thread)
+                self._answered.notify_all()
+
+    def wait_for_answers(self) -> None:
+        """Waits until the deliveries that have come are answered, for `LONGEST_ANSWER` at most."""
+        own = threading.get_ident()  # a delivery may close its listener
+        with self._answered:
+            self._answered.wait_for(lambda: not self._answering - {own}, LONGEST_ANSWER)
+
     def handle_error(self, *_: object) -> None:
         """Logs a connection that broke off."""
         logger.debug("a connection of a webhook broke off: %s", sys.exception())
@@ -301,6 +324,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+    wbufsize = -1  # the head and the body of an answer are sent together
 
     def handle(self) -> None:
         with self.server.reading(self.connection):
@@ -313,8 +337,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif int(length) > LARGEST_BODY:
             self._answer(413, f"the body must not have more than {LARGEST_BODY} bytes")
         elif len(body := self.rfile.read(int(length))) == int(length):
-            error = self.server.receive(self.path, dict(self.headers.items()), body)
-            self._answer(400 if error else 204, error)
+            with self.server.answering():
+                error = self.server.receive(self.path, dict(self.headers.items()), body)
+                self._answer(400 if error else 204, error)
 
     def log_message(self, *_: object) -> None:
         """Logs nothing to stderr."""
@@ -327,6 +352,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
 
 
 def _cut_off(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
