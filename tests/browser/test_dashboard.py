@@ -355,11 +355,8 @@ def test_read_only_page_has_no_controls(context, run):
     for name in VIEWS:
         shown = view(page, name)
         expect(shown).to_be_visible()
-        assert {button.inner_text().split()[0] for button in shown.get_by_role("button").all()} <= {
-            "…",
-            "Pause",
-            "Copy",
-        }
+        texts = shown.get_by_role("button").all_text_contents()
+        assert {text.split()[0] for text in texts} <= {"…", "Pause", "Copy"}
         assert shown.locator("input[type=text]:not([readonly]), textarea:not([readonly])").count() in {0, 3}
     view(page, "Jobs")
     shown = details(page, job_id)
