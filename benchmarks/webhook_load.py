@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import harness
 from tables import Measurement
 
-RATE = 180.0  # deliveries per second while polls are measured: at random times, so a few more than 10,000 a minute
+RATE = 180.0  # deliveries per second while polls are measured; the target is 10,000 a minute, and jobs end at random
 DELAY, SPREAD = 100.0, 60.0  # on the sandbox's clock, the jobs end within SPREAD seconds after DELAY seconds
 ROUNDS, SECONDS = 4, 3
 JOBS = 100  # jobs that are polled in turn

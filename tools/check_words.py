@@ -62,7 +62,7 @@ CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|[A-Za-z_$][\w$]*|[`
 """The tokens of JavaScript that matter here: comments, strings, identifiers, and the signs around template literals."""
 
 TEMPLATE = re.compile(r"\\.|`|\$\{", re.DOTALL)
-"""The tokens that matter within a template literal: escapes, its end, and the beginning of an expression."""
+"""Matches an escape, the closing backtick or the beginning of an expression in a template literal of JavaScript."""
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 

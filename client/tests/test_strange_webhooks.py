@@ -52,7 +52,7 @@ DOCUMENTS = st.dictionaries(KEYS, VALUES | WORDS)
 
 
 def signed(dialect: str, body: bytes) -> tuple[dict[str, str], str | None]:
-    """Returns the headers of a genuine delivery, and the secret that has signed it."""
+    """Returns the headers of a genuine delivery, and the secret that signed it."""
     form, now = find_dialect(dialect).webhook, str(int(time.time()))
     if form and not form.signature:
         return {}, None

@@ -376,7 +376,7 @@ def _scraping(settings: Settings) -> Scraping | None:
     try:
         if folder:
             create_folder(folder)
-            os.scandir(folder).close()
+            os.scandir(folder).close()  # fails if it is no folder
     except OSError as error:
         raise SettingsError(f"METRICS_FOLDER={folder}: must be a folder: {error.strerror}") from None
     kind = settings.database_url.partition(":")[0]

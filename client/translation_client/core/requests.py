@@ -39,7 +39,7 @@ TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 TOO_MANY_REQUESTS = 429
 MAX_REMEMBERED = 10_000  # jobs
 LEAST_RATE = 100_000  # bytes per second: at this rate, files extend the timeout of their request
-LULL = 1.0  # seconds: a receiver of webhooks that has said nothing of use too early is asked again after this time
+LULL = 1.0  # seconds: how soon a receiver is asked again that answered early without a job that was asked for
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
 
 
@@ -194,14 +194,14 @@ def sleep(time: FlowTime, seconds: float) -> Step[None]:
 def await_delivery(
     options: FlowOptions, time: FlowTime, seconds: float, ids: Collection[str], quiet: dict[str, float]
 ) -> Step[Sequence[str]]:
-    """Sleeps likewise, or until webhooks about some of these jobs are delivered; returns those jobs.
+    """Sleeps for some seconds, or until webhooks about some of these jobs are delivered; returns those jobs.
 
     Args:
         options: The caller's options.
         time: The flow's time.
         seconds: How long to wait at most.
         ids: The jobs.
-        quiet: The jobs about which deliveries are awaited only from these times on. Those that are past are removed.
+        quiet: Until when deliveries about a job cause no poll, by its id. Times that are past are removed.
     """
     if not options.webhook:
         yield from sleep(time, seconds)

@@ -87,8 +87,9 @@ class Guard:
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER)})
         if len(self._open) >= limits.connections:
             self._log("connections: MAX_CONNECTIONS=%d are open, closing idle ones", limits.connections)
-            self._close_oldest()
-            connection.surplus = len(self._open) >= limits.connections  # it may have closed another surplus one
+            while len(self._open) >= limits.connections and self.waiting:  # some may be surplus ones
+                self._close_oldest()
+            connection.surplus = len(self._open) >= limits.connections
         self._open[connection] = source
         self.waiting[connection] = None
         if source is not None:

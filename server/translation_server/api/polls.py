@@ -24,7 +24,7 @@ from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.open_authenticator import OpenAuthenticator
 from translation_server.api.context import context_of
 from translation_server.api.counting import count_request
-from translation_server.api.cycle import Answer, Head, head_of
+from translation_server.api.cycle import Answer, Head, Headers, head_of
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults.simulator import apply_false_answer, count_polls
@@ -53,7 +53,6 @@ from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
 
-Headers = list[tuple[bytes, bytes]]
 NOT_MODIFIED = 304
 
 POLL_HEADERS = frozenset({b"prefer", b"if-none-match"})
@@ -184,7 +183,7 @@ class PollEndpoint:
         status, headers = _head(body, conditions)
         own_headers, content = self._render(body, status, shown, clock, context.record.hint)
         response = Response(content, status)
-        response.raw_headers = headers + own_headers
+        response.raw_headers = [*headers, *own_headers]
         return response
 
     def _answer_from_cache(self, poll: Poll) -> Answer | None:

@@ -22,7 +22,7 @@ from translation_server.core.webhooks import Webhook
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 MAX_PAUSES = 100  # how many ended pauses of a job are stored: the newest. `paused_for` is the sum of all
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
-INEXACT = 0.01  # the part of a step that a time since the epoch may lack, because it is rounded
+INEXACT = 0.01  # how much of a step may be lost because times since the epoch are rounded
 NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
 
 

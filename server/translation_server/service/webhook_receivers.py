@@ -18,7 +18,7 @@ MAX_WAITING = 100  # how many deliveries may have or await a turn of a slow rece
 
 
 class CrowdedError(Exception):
-    """Too many deliveries wait for a slow receiver."""
+    """A delivery was left out, because too many others already wait for a slow receiver."""
 
 
 @dataclass(eq=False)
@@ -78,6 +78,7 @@ class Receivers:
             receiver.expected -= 1
             if not receiver.expected:
                 del self._receivers[name]
+                self._left_out.discard(name)
 
     def has_room_again(self, owner: str, url: str) -> bool:
         """Whether there is room for deliveries of an owner's receiver that were left out since the last call."""

@@ -6,11 +6,11 @@ its own, and a user has at most `PER_USER` of them. A look-up that nobody waits 
 
 import asyncio
 import socket
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from threading import Thread
+from weakref import WeakValueDictionary
 
 PER_USER = 4  # how many look-ups of a user are made at the same time
 AT_ONCE = 100  # how many of all users
@@ -20,11 +20,11 @@ class Resolver:
     """Looks up addresses."""
 
     def __init__(self) -> None:
-        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_USER))
+        self._turns = WeakValueDictionary[str, asyncio.Semaphore]()  # a user has one only while it is in use
         self._all = asyncio.Semaphore(AT_ONCE)
 
     async def addresses(self, user: str, host: str, port: int) -> Sequence[str]:
-        """Returns the addresses of a host for a user. An address is its own.
+        """Returns the addresses of a host for a user. If the host is an address, returns that address.
 
         Raises:
             OSError: the host is unknown.
@@ -34,7 +34,7 @@ class Resolver:
             return [str(ip_address(host))]
         except ValueError:
             pass
-        turn = self._turns[user]
+        turn = self._turns.setdefault(user, asyncio.Semaphore(PER_USER))
         await turn.acquire()
         try:
             await self._all.acquire()

@@ -7,6 +7,7 @@ reads. A write takes the file's only write lock at its beginning (``BEGIN IMMEDI
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sqlite3
 import time
@@ -61,7 +62,7 @@ class Worker:
         try:
             with store_errors(path):
                 self._connection = self._thread.submit(_connect, path, prepare, lock_timeout).result()
-                self._files = [_identity(file) for file in self._paths]
+                self._files = [_identity(_status(file)) for file in self._paths]
         except StoreError:
             self._thread.shutdown()
             raise
@@ -108,14 +109,15 @@ class Worker:
 
     def _in_place(self) -> bool:
         """Whether the paths still lead to the files that the connection has open, and the log is whole."""
-        return [_identity(file) for file in self._paths] == self._files and self._log_is_whole()
+        statuses = [_status(file) for file in self._paths]
+        log = statuses[1]
+        return log is not None and [*map(_identity, statuses)] == self._files and self._log_is_whole(log.st_size)
 
-    def _log_is_whole(self) -> bool:
+    def _log_is_whole(self, size: int) -> bool:
         """Whether the write-ahead log has all its frames, each a page and 24 bytes after a header of 32.
 
         The log seldom becomes smaller: another process may have copied it into the database file, and emptied it.
         """
-        size = self._paths[1].stat().st_size
         if size < self._log_size:
             try:
                 [(_, frames, _)] = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -135,9 +137,9 @@ class Worker:
         """
         log = self._paths[1]
         with contextlib.suppress(OSError, sqlite3.Error):
-            if _identity(log) is None and _identity(self._path) == self._files[0]:
+            if _status(log) is None and _identity(_status(self._path)) == self._files[0]:
                 [(busy, logged, saved)] = self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
-                return not busy and logged == saved and _identity(self._path) == self._files[0]
+                return not busy and logged == saved and _identity(_status(self._path)) == self._files[0]
         return False
 
     def close(self) -> None:
@@ -167,13 +169,17 @@ def companions(path: Path) -> list[Path]:
     return [Path(f"{real}-wal"), Path(f"{real}-shm")]
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Returns the identity of a file, which differs for another file with the same name; None without a file."""
+def _status(path: Path) -> os.stat_result | None:
+    """Returns the status of a file; None without a file."""
     try:
-        status = path.stat()
+        return path.stat()
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino
+
+
+def _identity(status: os.stat_result | None) -> tuple[int, int] | None:
+    """Returns the identity of a file, which differs for another file with the same name; None without a file."""
+    return status and (status.st_dev, status.st_ino)
 
 
 def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None], lock_timeout: float) -> sqlite3.Connection:
